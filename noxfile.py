@@ -1,0 +1,141 @@
+"""The test matrix: the built wheel, on every supported CPython this machine has.
+
+Nothing here sees the source tree as a package. The wheel is built from the sdist, installed
+into an environment made from the lock, and the tests run against that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import findpython
+import nox
+
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+ROOT = Path(__file__).parent
+DIST = ROOT / ".nox" / "dist"
+VENDORED_AS = "acme._vendor.keyed_queue"
+
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.stop_on_first_error = True
+nox.options.sessions = ["unit", "coverage", "vendored"]
+
+# Only what is on the machine: never fetch an interpreter.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+
+def installed_pythons() -> dict[str, str]:
+    """Return the newest release of each supported minor version, oldest version first.
+
+    Only names like python3.12 are tried, for each trial starts a process. pyenv's shims among
+    them lead to the real interpreter, or fail and are dropped. Environments are passed over:
+    they are some other project's, or our own.
+    """
+    names = {f"python{minor}": minor for minor in SUPPORTED}
+    candidates = {
+        python
+        for provider in findpython.Finder().setup_providers()
+        for python in provider.find_pythons()
+        if python.name in names
+    }
+    # The one that .venv was made with may lie where nobody looks.
+    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates.add(findpython.PythonVersion(Path(sys.base_prefix, "bin", ours)))
+
+    found: dict[str, str] = {}
+    valid = filter(findpython.PythonVersion.is_valid, candidates)
+    for python in sorted(valid, key=lambda python: (python.version, python.executable)):
+        plain = python.implementation == "cpython" and not python.freethreaded
+        in_environment = Path(python.interpreter.parent.parent, "pyvenv.cfg").exists()
+        if plain and not python.is_prerelease and not in_environment:
+            found[names[python.name]] = str(python.interpreter)
+    return found
+
+
+logging.getLogger("findpython").setLevel(logging.WARNING)
+PYTHONS = installed_pythons()
+NEWEST = list(PYTHONS.values())[-1]
+
+on_every_python = nox.parametrize(
+    "python", [nox.param(path, id=minor) for minor, path in PYTHONS.items()]
+)
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Make the environment exactly the lock (nothing of the last run stays), plus `packages`."""
+    lock = "requirements/test.txt"
+    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock)
+    if packages:
+        session.install("--no-deps", *packages)
+
+
+def install_wheel(session: nox.Session) -> None:
+    (wheel,) = DIST.glob("*.whl")
+    install(session, str(wheel))
+    session.run(
+        "python",
+        "-c",
+        "import leasedkeyq, sys, sysconfig; "
+        "print(sys.version.split()[0], leasedkeyq.__version__, leasedkeyq.__file__); "
+        "assert leasedkeyq.__file__.startswith(sysconfig.get_path('purelib')), 'not the wheel'",
+    )
+
+
+@nox.session(venv_backend="none")
+def build(session: nox.Session) -> None:
+    """Build the sdist, and from it the wheel."""
+    missing = ", ".join(minor for minor in SUPPORTED if minor not in PYTHONS)
+    for minor, path in PYTHONS.items():
+        session.log(f"CPython {minor}: {path}")
+    session.log(f"not on this machine: {missing or 'none'}")
+    shutil.rmtree(DIST, ignore_errors=True)
+    # The backend comes from the lock, not from a fresh download.
+    command = (sys.executable, "-m", "build", "--no-isolation", "--outdir", str(DIST))
+    session.run(*command, silent=True)
+
+
+@nox.session(requires=["build"])
+@on_every_python
+def unit(session: nox.Session) -> None:
+    """Run the unit tests against the installed wheel."""
+    install_wheel(session)
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session(requires=["build"], python=NEWEST, name="coverage")
+def coverage_(session: nox.Session) -> None:
+    """Hold the unit tests to every line and every branch of the package."""
+    install_wheel(session)
+    session.run("coverage", "run", "-m", "pytest", "--quiet", "tests/unit", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session(python=NEWEST)
+def vendored(session: nox.Session) -> None:
+    """Run the unit tests against a copy under another name, the original being absent."""
+    install(session)
+    tree = Path(session.create_tmp()) / "vendored"
+    shutil.rmtree(tree, ignore_errors=True)
+    copy = tree.joinpath(*VENDORED_AS.split("."))
+    shutil.copytree(ROOT / "src" / "leasedkeyq", copy)
+    for package in copy.parents[:2]:
+        (package / "__init__.py").touch()
+
+    session.env.update(
+        LEASEDKEYQ_UNDER_TEST=VENDORED_AS,
+        PYTHONPATH=str(tree),
+        MYPYPATH=str(tree),
+    )
+    session.run(
+        "python",
+        "-c",
+        "import importlib.util as u; "
+        f"print(u.find_spec('{VENDORED_AS}').origin); "
+        "assert u.find_spec('leasedkeyq') is None, 'the original is importable'",
+    )
+    session.run("pytest", "tests/unit", *session.posargs)
