@@ -1,0 +1,94 @@
+# Everything runs from .venv, which is made from requirements/dev.txt and nothing else.
+
+# The first Python on the machine that is supported and can make an environment. One that is
+# itself an environment is passed over: it might be the very .venv about to be made.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 \
+	"$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/python3; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.prefix != sys.base_prefix \
+	or not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo "$$python" && break; done)
+
+BIN := .venv/bin
+VENV := .venv/.made-from-lock
+
+# What `make test` runs, in this order, up to the first that fails.
+STEPS := lint types unit coverage vendor
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format types unit coverage vendor stateful spec conformance bench \
+	mutants docs lock clean
+
+help:  ## show this list
+	@$(PYTHON) -c 'import re; [print("make %-12s %s" % target) for target in \
+		re.findall(r"^(\w+):.*?## (.*)", open("Makefile").read(), re.M)]'
+
+run: $(VENV)  ## index a tree of files with workers that fail on purpose (DIR=folder)
+	@$(BIN)/python examples/index_tree.py $(DIR)
+
+test: $(VENV)  ## check everything, then say how long each step took
+	@status=0; table=; \
+	for step in $(STEPS); do \
+		echo; echo "== $$step"; started=$$(date +%s); \
+		$(MAKE) --no-print-directory $$step || status=$$?; \
+		row=$$(printf '%-12s %5d s  %s' $$step $$(($$(date +%s) - started)) \
+			$$(test $$status = 0 && echo ok || echo FAILED)); \
+		table="$$table$$row\n"; test $$status = 0 || break; \
+	done; \
+	printf "\n$$table"; exit $$status
+
+lint: $(VENV)  ## style and likely mistakes
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+format: $(VENV)  ## put right what lint can put right
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+types: $(VENV)  ## mypy --strict over everything
+	@$(BIN)/mypy
+
+unit: $(VENV)  ## unit tests of the built wheel on every Python found (3.11 to 3.14)
+	@$(BIN)/nox -s unit
+
+coverage: $(VENV)  ## every line and branch of the package, by the unit tests alone
+	@$(BIN)/nox -s coverage
+
+vendor: $(VENV)  ## unit tests of a copy under another name, the original absent
+	@$(BIN)/nox -s vendored
+
+stateful: $(VENV)  ## random schedules against a model
+	@$(BIN)/pytest tests/stateful -n 2
+
+spec: $(VENV)  ## check the TLA+ specification
+	@$(BIN)/python -m spec.tlc
+
+conformance: $(VENV)  ## replay the specification's behaviours against the code
+	@$(BIN)/python -m spec.conformance
+
+bench: $(VENV)  ## measure, next to asyncio.Queue
+	@$(BIN)/python -m benchmarks
+
+mutants: $(VENV)  ## do the tests notice when the code is changed?
+	@$(BIN)/mutmut run
+
+docs: $(VENV)  ## build the manual into docs/_build
+	@$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
+
+lock: $(VENV)  ## write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)
+	@cd requirements && for lock in test dev; do \
+		UV_CUSTOM_COMPILE_COMMAND='make lock' ../$(BIN)/uv pip compile --quiet $(UPGRADE) \
+		--universal --generate-hashes --python-version 3.11 $$lock.in -o $$lock.txt || exit; \
+	done
+
+clean:  ## remove whatever is not source
+	rm -rf .venv .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist mutants \
+		docs/_build
+
+# Byte-compiling hundreds of packages would take longer than installing them (--no-compile).
+$(VENV): requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 with venv and ensurepip was found." \
+		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making .venv with $(PYTHON) (about a minute, once)"
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(BIN)/pip install -qq --no-compile --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install -qq --no-build-isolation --no-deps -e .
+	@touch $@
