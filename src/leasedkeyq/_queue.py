@@ -1,0 +1,331 @@
+"""`LeasedKeyQueue`: the asyncio shell around the core.
+
+The shell makes no decision. It reads the loop's clock once for each operation,
+holds one future for each waiting call and at most one timer, and sees to it
+that a call that is cancelled leaves the core. Everything else is the core's.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
+from collections.abc import Callable
+from math import inf
+from threading import get_ident
+from types import TracebackType
+from typing import Any, Generic, NoReturn, TypeVar, cast
+from weakref import ref
+
+from ._core import Call, Core, Delivery, InFlightPolicy
+from .lease import Lease
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class LeasedKeyQueue(Generic[K, V]):
+    """A dict and a FIFO in one, whose items are leased to consumers.
+
+    ``default_lease_timeout``: how long a lease lasts, in seconds, when ``get``
+    and ``take`` are not told otherwise; ``None`` or ``math.inf`` is for ever.
+
+    Raises TypeError if it is no real number, ValueError if it is NaN, zero or less.
+
+    A queue belongs to the event loop in which it is first used; any use from
+    another loop is a RuntimeError. It is not thread-safe. Spec: ``Init``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_armed",
+        "_clock",
+        "_core",
+        "_loop",
+        "_loop_is_running",
+        "_patient",
+        "_thread",
+        "_timer",
+    )
+
+    def __init__(self, *, default_lease_timeout: float | None = None) -> None:
+        self._core: Core[K, V] = Core(default_lease_timeout)
+        self._patient = default_lease_timeout is None or default_lease_timeout == inf
+        self._loop: AbstractEventLoop | None = None
+        self._thread: int | None = None
+        self._loop_is_running: Callable[[], bool]
+        self._clock: Callable[[], float]
+        self._timer: TimerHandle | None = None
+        self._armed = inf  # the time that the timer is set for; infinity without one
+
+    # -- lifecycle -------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Check that the queue is open. There is nothing to start, and no need to call it.
+
+        Raises QueueClosedError if the queue is closed. O(1). Spec: no action.
+        """
+        self._check_loop()
+        try:
+            self._core.start(self._clock())
+        finally:
+            self._settle()
+
+    async def close(self) -> None:
+        """Close the queue: every lease ends and every blocked call raises.
+
+        What was in flight becomes available again, the oldest in front. From now
+        on only the introspection methods answer, so that what is left can be
+        saved. A second call does nothing. O(leases and waiting calls).
+        Spec: ``Close``.
+        """
+        self._check_loop()
+        try:
+            self._core.close(self._clock())
+        finally:
+            self._settle()
+
+    async def __aenter__(self) -> LeasedKeyQueue[K, V]:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # -- producers -------------------------------------------------------------
+
+    async def put(self, key: K, value: V, *, if_in_flight: InFlightPolicy = "update") -> None:
+        """Put a value under a key. Never waits.
+
+        An absent key joins the line at the back; an available one takes the
+        value and keeps its place. When the key is in flight, ``if_in_flight``
+        decides: ``"update"`` gives the value to the newest in-flight copy,
+        ``"reject"`` raises, ``"buffer"`` adds a second copy at the back, and
+        ``"defer"`` holds the value back until no lease on the key is live.
+
+        Raises KeyAlreadyInFlightError (only with "reject"), QueueClosedError,
+        ValueError for an unknown policy, TypeError for an unhashable key. O(1).
+        Spec: ``Put``.
+        """
+        if get_ident() != self._thread or not self._loop_is_running():
+            self._check_loop()
+        core = self._core
+        try:
+            core.put(key, value, if_in_flight, 0.0 if core.due is None else self._clock())
+        finally:
+            if core.settled or core.alarm != self._armed:
+                self._settle()
+
+    # -- consumers -------------------------------------------------------------
+
+    async def get(
+        self, timeout: float | None = None, *, lease_timeout: float | None = None
+    ) -> Delivery[K, V]:
+        """Lease the item at the front; wait for one if there is none.
+
+        ``timeout``: how long to wait, in seconds, whatever happens meanwhile;
+        ``None`` waits for ever, zero or less not at all. ``lease_timeout``: how
+        long the lease lasts; ``None`` is the queue's default, ``math.inf`` for
+        ever. Its clock starts when this call returns. Calls are served in the
+        order of their arrival; one that is cancelled takes nothing with it.
+
+        Returns ``(key, value, lease)``. Raises TimeoutError, QueueClosedError,
+        TypeError or ValueError for a bad timeout. O(1). Spec: ``Get``, ``Resume``.
+        """
+        if get_ident() != self._thread or not self._loop_is_running():
+            self._check_loop()
+        core = self._core
+        timeless = core.due is None and self._patient and timeout is None and lease_timeout is None
+        try:
+            outcome = core.get(timeout, lease_timeout, 0.0 if timeless else self._clock())
+        finally:
+            if core.settled or core.alarm != self._armed:
+                self._settle()
+        return outcome if type(outcome) is tuple else await self._wait(outcome)
+
+    async def take(
+        self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None
+    ) -> Delivery[K, V]:
+        """Lease the available copy of a key, wherever it stands; wait if there is none.
+
+        The arguments are those of `get`. A copy that is in flight is waited for;
+        waiting for one key costs nothing to the traffic of the others.
+
+        Returns ``(key, value, lease)``. Raises TimeoutError, QueueClosedError,
+        TypeError or ValueError for a bad timeout, TypeError for an unhashable
+        key. O(1). Spec: ``Take``, ``Resume``.
+        """
+        self._check_loop()
+        core = self._core
+        try:
+            outcome = core.take(key, timeout, lease_timeout, self._clock())
+        finally:
+            self._settle()
+        return outcome if type(outcome) is tuple else await self._wait(outcome)
+
+    async def _wait(self, outcome: Delivery[K, V] | Call[K, V]) -> Delivery[K, V]:
+        call = cast("Call[K, V]", outcome)
+        call.caller = future = cast(AbstractEventLoop, self._loop).create_future()
+        try:
+            await future
+        except BaseException:
+            # Cancelled, or closed as a coroutine. From here on nothing may be
+            # offered to the call, and nothing that was may stay with it.
+            future.cancel()
+            try:
+                self._core.cancel(call, self._clock())
+            finally:
+                self._settle()
+            raise
+        try:
+            return self._core.resume(call, self._clock())
+        finally:
+            self._settle()
+
+    # -- leases ----------------------------------------------------------------
+
+    async def ack(self, lease: Lease[K]) -> None:
+        """Acknowledge a lease: its item is done with, and gone for good.
+
+        A value that was deferred meanwhile becomes available at the back, once
+        no other lease on the key is live.
+
+        Raises LeaseAlreadyAcknowledgedError, LeaseExpiredError (its deadline has
+        come, whether or not anybody has noticed), InvalidLeaseError (released,
+        another queue's, unknown), QueueClosedError, TypeError if it is no
+        `Lease`. O(1). Spec: ``Ack``.
+        """
+        if get_ident() != self._thread or not self._loop_is_running():
+            self._check_loop()
+        core = self._core
+        try:
+            core.ack(lease, 0.0 if core.due is None else self._clock())
+        finally:
+            if core.settled or core.alarm != self._armed:
+                self._settle()
+
+    async def release(self, lease: Lease[K], *, requeue_front: bool = False) -> None:
+        """Give a leased item back: to the back of the line, or to its front.
+
+        If a newer value was deferred, the item takes it. If a copy of the key is
+        available already, nothing is duplicated: that copy keeps its place and
+        takes the newer of the two values.
+
+        Raises as `ack` does. O(1). Spec: ``Release``.
+        """
+        self._check_loop()
+        try:
+            self._core.release(lease, requeue_front, self._clock())
+        finally:
+            self._settle()
+
+    async def extend(self, lease: Lease[K], timeout: float | None = None) -> None:
+        """Restart the clock of a lease: its new deadline is now + timeout.
+
+        ``timeout``: in seconds; ``None`` is the duration that the lease was
+        granted with, ``math.inf`` means that it runs out no more.
+
+        Raises as `ack` does, and TypeError or ValueError for a bad timeout. O(1).
+        Spec: ``Extend``.
+        """
+        self._check_loop()
+        try:
+            self._core.extend(lease, timeout, self._clock())
+        finally:
+            self._settle()
+
+    # -- introspection: works on a closed queue too ----------------------------
+
+    async def peek(self, key: K) -> V | None:
+        """The value of a key's available copy, or None. O(1). Spec: ``available``."""
+        return self._look(self._core.peek, key)
+
+    async def contains(self, key: K) -> bool:
+        """Whether a copy of the key is available. O(1). Spec: ``available``."""
+        return self._look(self._core.contains, key)
+
+    async def available_keys(self) -> set[K]:
+        """The keys that have an available copy. O(size of the result). Spec: ``available``."""
+        return self._look(self._core.available_keys)
+
+    async def inflight_keys(self) -> set[K]:
+        """The keys that are in flight. O(leases). Spec: ``inflight``."""
+        return self._look(self._core.inflight_keys)
+
+    async def qsize(self) -> int:
+        """How many items are available. O(1). Spec: ``available``."""
+        return self._look(self._core.qsize)
+
+    async def inflight_size(self) -> int:
+        """How many items are in flight: leased, or on their way to a call. O(1).
+
+        Spec: ``inflight``.
+        """
+        return self._look(self._core.inflight_size)
+
+    def _look(self, method: Callable[..., Any], *arguments: object) -> Any:
+        self._check_loop()
+        try:
+            return method(*arguments, self._clock())
+        finally:
+            self._settle()
+
+    # -- what the shell does ---------------------------------------------------
+
+    def _check_loop(self) -> None:
+        """The queue belongs to the loop that it first worked in."""
+        loop = get_running_loop()
+        if loop is self._loop and self._thread == get_ident():
+            return
+        if self._loop is None:
+            self._loop = loop
+            self._clock = loop.time
+            self._loop_is_running = loop.is_running
+        elif loop is not self._loop:
+            raise RuntimeError(
+                f"{self!r} belongs to the event loop in which it was first used, and this is"
+                " another: use one queue for each loop"
+            )
+        self._thread = get_ident()
+
+    def _settle(self) -> None:
+        """Wake the calls whose wait is over, and set the timer as the core wants it."""
+        core = self._core
+        if core.settled:
+            calls, core.settled = core.settled, []
+            for call in calls:
+                future = cast("Future[None]", call.caller)
+                if not future.done():
+                    future.set_result(None)
+        if core.alarm != self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._armed = core.alarm
+            if core.alarm != inf:
+                loop = cast(AbstractEventLoop, self._loop)
+                self._timer = loop.call_at(core.alarm, _ring, ref(self))
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self._armed = inf
+        try:
+            self._core.time_out(self._clock())
+        finally:
+            self._settle()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} lives in one event loop and cannot be copied or pickled")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}>"
+
+
+def _ring(queue: ref[LeasedKeyQueue[Any, Any]]) -> None:
+    """The timer's callback. It holds no reference, so a dropped queue is freed at once."""
+    alive = queue()
+    if alive is not None:
+        alive._time_out()
