@@ -4,25 +4,19 @@ This file knows no asyncio and reads no clock. An operation is a synchronous
 call that is given ``now`` and either happens whole or raises and changes
 nothing. What came of it for others is left in two places for the shell to act
 upon: ``settled``, the waiting calls whose wait is over, and ``alarm``, the time
-at which `Core.time_out` wants to be called. The operations bear the names of
-the actions in ``spec/leasedkeyq.tla``.
+at which `Core.time_out` wants to be called; ``news`` says that either changed.
+The operations bear the names of the actions in ``spec/leasedkeyq.tla``.
 
 A value is in a copy, and a copy is a `Lease`: one that waits in the line has yet
 to be granted. ``_keys`` maps a key to its first copy, the *anchor*. Most keys
 never have more than that one, and are *plain*. What else a key may have is in
 an `Item`, made when it is first needed, which the anchor leads to for as long as
-the key is known, even when the anchor itself has ended.
-
-    state       waiting value   live leases   copy in the line
-    ABSENT      none            none          no    (known only while a take waits)
-    AVAILABLE   one             none          yes
-    LEASED      none            one or more   no
-    DEFERRED    one             one or more   no
-    BUFFERED    one             one or more   yes
+the key is known, even when the anchor itself has ended. The states of a key and what leads
+from one to the other are in `_key.TRANSITIONS`.
 
 Invariants, asserted by `Core.check_invariants`:
 
-I1  Every key in ``_keys`` is in one of these states; an ABSENT one has a `take`
+I1  Every key in ``_keys`` is in one of the five states; an ABSENT one has a `take`
     that waits for it, or one that has left and not yet cleared it away.
 I2  The line is ``_returned`` (copies that came back) and then ``_arrived``: it
     holds exactly the available copies.
@@ -32,8 +26,8 @@ I4  The values of one key have different versions; a deferred one is the newest.
 I5  Several live leases on one key are kept in the order of their versions, with
     the available copy's place among them marked.
 I6  No call waits for a copy that is available (eager matching).
-I7  Every waiting call is in one list, in the order of arrival; ``_waiting``
-    counts them. A reserved copy belongs to exactly one call that is to resume.
+I7  Every waiting call is in ``_calls``, and in one list, in the order of arrival.
+    A reserved copy belongs to exactly one call that is to resume.
 I8  Exactly the delivered leases with a finite duration have a deadline, and
     ``due`` is None only if there is none, and otherwise not later than the first.
 I9  A closed queue has no live lease, no waiting call and no deadline.
@@ -44,14 +38,16 @@ I11 ``alarm`` is infinity unless a call waits, and then not later than the first
 
 from __future__ import annotations
 
-from enum import Enum
 from itertools import count
 from math import inf, isnan
 from numbers import Real
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, get_args
+from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
-from ._deadlines import Deadlines, Timed
-from ._linkedlist import LinkedList, Node
+from ._call import Alarm, Call, Outcome
+from ._deadlines import Deadlines
+from ._invariants import check_invariants, dump
+from ._key import NOTHING, TRANSITIONS, Crowd, Item, KeyState, Step, new_copy
+from ._linkedlist import LinkedList
 from .errors import (
     InvalidLeaseError,
     KeyAlreadyInFlightError,
@@ -66,276 +62,11 @@ V = TypeVar("V")
 
 InFlightPolicy: TypeAlias = Literal["update", "reject", "buffer", "defer"]
 POLICIES: Final[tuple[str, ...]] = get_args(InFlightPolicy)
+Delivery: TypeAlias = tuple[K, V, Lease[K]]
 
-
-class KeyState(Enum):
-    """What the queue holds of a key; the table is at the head of this file."""
-
-    ABSENT = "absent"
-    AVAILABLE = "available"
-    LEASED = "leased"
-    DEFERRED = "deferred"
-    BUFFERED = "buffered"
-
-
-class Step(Enum):
-    """What an event does to the copies of a key."""
-
-    ADD = "the value becomes a copy at the back of the line"
-    REPLACE = "the available copy takes the value and keeps its place"
-    REVISE = "the newest in-flight copy takes the value"
-    DEFER = "the value becomes the deferred one"
-    REFUSE = "KeyAlreadyInFlightError"
-    GRANT = "the available copy is leased, or reserved"
-    DROP = "the leased copy is gone"
-    PROMOTE = "the leased copy is gone; the deferred value goes to the back of the line"
-    RETURN = "the leased copy becomes available"
-    ADOPT = "the leased copy takes the deferred value and becomes available"
-    MERGE = "the available copy takes the newer of the two values and keeps its place"
-
-
-# The life of a key, whole: what an event does in each state, and where it leads.
-# "last" means that no other lease on the key is live. "return" is a release, an
-# expiry, a cancelled reservation or a close: they differ in the place in the line.
-_S, _T = KeyState, Step
-TRANSITIONS: Final[dict[KeyState, dict[str, tuple[Step, KeyState]]]] = {
-    _S.ABSENT: {
-        "put update": (_T.ADD, _S.AVAILABLE),
-        "put reject": (_T.ADD, _S.AVAILABLE),
-        "put buffer": (_T.ADD, _S.AVAILABLE),
-        "put defer": (_T.ADD, _S.AVAILABLE),
-    },
-    _S.AVAILABLE: {
-        "put update": (_T.REPLACE, _S.AVAILABLE),
-        "put reject": (_T.REPLACE, _S.AVAILABLE),
-        "put buffer": (_T.REPLACE, _S.AVAILABLE),
-        "put defer": (_T.REPLACE, _S.AVAILABLE),
-        "grant": (_T.GRANT, _S.LEASED),
-    },
-    _S.LEASED: {
-        "put update": (_T.REVISE, _S.LEASED),
-        "put reject": (_T.REFUSE, _S.LEASED),
-        "put buffer": (_T.ADD, _S.BUFFERED),
-        "put defer": (_T.DEFER, _S.DEFERRED),
-        "ack": (_T.DROP, _S.LEASED),
-        "ack last": (_T.DROP, _S.ABSENT),
-        "return": (_T.RETURN, _S.BUFFERED),
-        "return last": (_T.RETURN, _S.AVAILABLE),
-    },
-    _S.DEFERRED: {
-        "put update": (_T.DEFER, _S.DEFERRED),
-        "put reject": (_T.REFUSE, _S.DEFERRED),
-        "put buffer": (_T.ADD, _S.BUFFERED),
-        "put defer": (_T.DEFER, _S.DEFERRED),
-        "ack": (_T.DROP, _S.DEFERRED),
-        "ack last": (_T.PROMOTE, _S.AVAILABLE),
-        "return": (_T.ADOPT, _S.BUFFERED),
-        "return last": (_T.ADOPT, _S.AVAILABLE),
-    },
-    _S.BUFFERED: {
-        "put update": (_T.REPLACE, _S.BUFFERED),
-        "put reject": (_T.REFUSE, _S.BUFFERED),
-        "put buffer": (_T.REPLACE, _S.BUFFERED),
-        "put defer": (_T.REPLACE, _S.BUFFERED),
-        "grant": (_T.GRANT, _S.LEASED),
-        "ack": (_T.DROP, _S.BUFFERED),
-        "ack last": (_T.DROP, _S.AVAILABLE),
-        "return": (_T.MERGE, _S.BUFFERED),
-        "return last": (_T.MERGE, _S.AVAILABLE),
-    },
-}
-
-
-class _Nothing(Enum):
-    """Stands where there is no value; every other object is one."""
-
-    NOTHING = "nothing"
-
-
-_NOTHING: Final = _Nothing.NOTHING
 _ANY: Final = object()  # the key of a call that takes any
 _BUSY: Final = -inf  # ``due`` while the queue is closed, or waits for a key's own code
 _new = object.__new__
-
-
-class Item(Generic[K, V]):
-    """What the queue holds of one key, when that may be more than one copy."""
-
-    __slots__ = ("available", "deferred", "forgotten", "key", "leases", "takers", "version")
-
-    def __init__(self, key: K) -> None:
-        self.key = key
-        self.available: Lease[K] | None = None
-        self.deferred: V | _Nothing = _NOTHING
-        self.version = 0  # of the deferred value
-        self.leases: Lease[K] | Crowd[K] | None = None
-        self.takers: LinkedList[Call[K, V]] | None = None
-        self.forgotten = False  # has left the map of keys
-
-    def state(self) -> KeyState:
-        """Which row of `TRANSITIONS` holds."""
-        if self.available is not None:
-            return _S.AVAILABLE if self.leases is None else _S.BUFFERED
-        if self.leases is None:
-            return _S.ABSENT
-        return _S.LEASED if self.deferred is _NOTHING else _S.DEFERRED
-
-
-    def newest(self) -> Lease[K]:
-        """The live lease with the newest value."""
-        return self.leases.newest() if isinstance(self.leases, Crowd) else cast(Any, self.leases)
-
-    def admit(self, lease: Lease[K]) -> None:
-        """The available copy is a live lease from now on."""
-        self.available = None
-        if self.leases is None:
-            self.leases = lease
-        elif isinstance(self.leases, Crowd):
-            self.leases.enter(lease)
-        else:
-            self.leases = Crowd(self.leases, lease)
-
-
-class Rank(Node, Generic[K]):
-    """A place in the order of versions: a lease's, or the available copy's (None)."""
-
-    __slots__ = ("lease",)
-
-    def __init__(self, lease: Lease[K] | None) -> None:
-        super().__init__()
-        self.lease = lease
-
-
-class Crowd(Generic[K]):
-    """Two or more live leases on one key, which only "buffer" brings about.
-
-    They stand in the order of their versions, so that `put` finds the newest in
-    O(1). A copy that comes back and goes out again keeps its version, so the
-    available copy keeps its place among them: the *mark*.
-    """
-
-    __slots__ = ("mark", "rank_of", "ranks")
-
-    def __init__(self, one: Lease[K], other: Lease[K]) -> None:
-        self.ranks: LinkedList[Rank[K]] = LinkedList()  # the oldest value first
-        self.rank_of: dict[object, Rank[K]] = {}  # by grant number
-        self.mark: Rank[K] | None = None
-        for lease in sorted((one, other), key=_version):
-            rank = self.rank_of[lease._number] = Rank(lease)
-            self.ranks.link_last(rank)
-
-    def newest(self) -> Lease[K]:
-        """The lease with the newest value, when no copy is available."""
-        return cast("Lease[K]", cast("Rank[K]", self.ranks.last).lease)
-
-    def mark_newest(self) -> None:
-        """The available copy is, or now becomes, the newest."""
-        if self.mark is None:
-            self.mark = Rank(None)
-        else:
-            self.ranks.unlink(self.mark)
-        self.ranks.link_last(self.mark)
-
-    def enter(self, lease: Lease[K]) -> None:
-        """The available copy has been leased: its mark is now the lease's rank."""
-        rank = cast("Rank[K]", self.mark)
-        rank.lease = lease
-        self.rank_of[lease._number] = rank
-        self.mark = None
-
-    def turn_back(self, lease: Lease[K]) -> None:
-        """A lease's copy has become the available one: its rank is now the mark."""
-        if self.mark is not None:
-            self.ranks.unlink(self.mark)
-        self.mark = self.rank_of.pop(lease._number)
-        self.mark.lease = None
-
-    def leave(self, lease: Lease[K]) -> None:
-        """A lease's copy is gone."""
-        self.ranks.unlink(self.rank_of.pop(lease._number))
-
-    def remaining(self) -> Lease[K] | Crowd[K]:
-        """The crowd, or the lease that is left when it is one no longer."""
-        if len(self.rank_of) > 1:
-            return self
-        (rank,) = self.rank_of.values()
-        self.ranks.clear()
-        return cast("Lease[K]", rank.lease)
-
-
-def _version(lease: Lease[Any]) -> int:
-    return lease._version
-
-
-class Caller(Protocol):
-    """Whoever waits for a call, to the core: an `asyncio.Future` is one."""
-
-    def cancelled(self) -> bool:
-        """True from the moment when nothing may be offered to the call any more."""
-
-
-class _Patient:
-    """A caller that never leaves: the core's own, until the shell sets another."""
-
-    def cancelled(self) -> bool:
-        return False
-
-
-_PATIENT: Final = _Patient()
-
-
-class Outcome(Enum):
-    """What has become of a waiting call."""
-
-    WAITING = "waiting"
-    RESERVED = "a copy is reserved for it until it resumes"
-    TIMED_OUT = "its timeout ran out first"
-    CLOSED = "the queue was closed"
-    LEFT = "it has resumed, or was cancelled"
-
-
-class Call(Node, Generic[K, V]):
-    """A `get` or `take` that waits."""
-
-    __slots__ = ("alarm", "caller", "duration", "item", "lease", "outcome", "ticket", "timeout")
-
-    def __init__(
-        self, ticket: int, item: Item[K, V] | None, duration: float, timeout: float | None
-    ) -> None:
-        super().__init__()
-        self.ticket = ticket  # rises with the order of arrival
-        self.item = item  # what a take waits for; None for a get
-        self.duration = duration  # of the lease it will be granted
-        self.timeout = timeout
-        self.alarm: Alarm[K, V] | None = None
-        self.caller: Caller = _PATIENT
-        self.lease: Lease[K] | None = None  # once reserved
-        self.outcome = Outcome.WAITING
-
-
-class Alarm(Timed, Generic[K, V]):
-    """The deadline of a call's wait."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: Call[K, V]) -> None:
-        super().__init__()
-        self.call = call
-        self._number = call.ticket
-
-
-Delivery: TypeAlias = tuple[K, V, Lease[K]]
-
-
-def _copy(item: Item[K, V], value: object, version: int) -> Lease[K]:
-    """A copy that is yet to be lined up."""
-    copy: Lease[K] = _new(Lease)
-    copy._key = item.key
-    copy._value = value
-    copy._version = version
-    copy._item = item
-    copy._standing = copy._list = None
-    return copy
 
 
 def _too_late(key: object, timeout: float | None) -> TimeoutError:
@@ -350,7 +81,7 @@ def seconds(name: str, value: object) -> float:
     try:
         number = float(value)
     except OverflowError:
-        number = inf if value > 0 else -inf
+        number = inf if cast(int, value) > 0 else -inf
     if isnan(number):
         raise ValueError(f"{name} must be a number of seconds or None, not NaN")
     return number
@@ -395,6 +126,7 @@ class Core(Generic[K, V]):
         "_waits",
         "alarm",
         "due",
+        "news",
         "settled",
     )
 
@@ -417,6 +149,7 @@ class Core(Generic[K, V]):
         self.due: float | None = None
         self.alarm = inf
         self.settled: list[Call[K, V]] = []
+        self.news = False  # ``settled`` or ``alarm`` has changed; the shell resets it
 
         self._next_number = count(1).__next__
         self._next_version = count(1).__next__
@@ -437,12 +170,12 @@ class Core(Generic[K, V]):
         if policy not in POLICIES:
             raise ValueError(f"if_in_flight must be one of {POLICIES}, not {policy!r}")
         due = self.due
-        if due is not None:
+        if due is not None and now >= due:
             due = self._enter(now)
         copy: Lease[K] = _new(Lease)
         copy._key = key
         copy._value = value
-        copy._item = copy._standing = copy._list = None
+        copy._item = copy._standing = None
         self.due = _BUSY
         try:
             anchor = self._keys.setdefault(key, copy)
@@ -451,9 +184,17 @@ class Core(Generic[K, V]):
         if anchor is not copy:
             self._put_again(anchor, value, policy)
         elif self._calls:
+            copy._list = None
             self._line_up(copy, self._arrived)
-        else:
-            self._arrived.link_last(copy)
+        else:  # self._arrived.link_last(copy), written out
+            copy._list = line = self._arrived
+            copy._next = None
+            copy._prev = last = line.last
+            line.last = copy
+            if last is None:
+                line.first = copy
+            else:
+                last._next = copy
 
     def _put_again(self, anchor: Lease[K], value: V, policy: str) -> None:
         """Put on a key that the queue knows."""
@@ -463,24 +204,24 @@ class Core(Generic[K, V]):
                 f"key {anchor._key!r} is in flight and if_in_flight is 'reject': put it again"
                 " once its lease has ended, or choose another policy"
             )
-        # The value that is replaced outlives the changes: its finalizer is user code.
-        lost: object
+        # What is replaced outlives the changes: its finalizer is the user's code.
+        _lost: object
         if anchor._item is None and (step is Step.REPLACE or step is Step.REVISE):
-            lost, anchor._value = anchor._value, value
+            _lost, anchor._value = anchor._value, value
             return
         item = self._item_of(anchor)
         version = self._next_version()
         if step is Step.DEFER:
-            lost, item.deferred, item.version = item.deferred, value, version
+            _lost, item.deferred, item.version = item.deferred, value, version
         elif step is Step.ADD:
-            lost, item.deferred = item.deferred, _NOTHING
+            _lost, item.deferred = item.deferred, NOTHING
             self._surplus += 1
             if isinstance(item.leases, Crowd):
                 item.leases.mark_newest()
-            self._line_up(_copy(item, value, version), self._arrived)
+            self._line_up(new_copy(item, value, version), self._arrived)
         else:
             copy = cast("Lease[K]", item.available) if step is Step.REPLACE else item.newest()
-            lost, copy._value, copy._version = copy._value, value, version
+            _lost, copy._value, copy._version = copy._value, value, version
             if step is Step.REPLACE and isinstance(item.leases, Crowd):
                 item.leases.mark_newest()
 
@@ -496,7 +237,7 @@ class Core(Generic[K, V]):
             duration = self._default
         else:
             duration = lease_seconds("lease_timeout", lease_timeout)
-        if self.due is not None:
+        if self.due is not None and now >= self.due:
             self._enter(now)
         line = self._returned
         copy = line.first
@@ -507,9 +248,25 @@ class Core(Generic[K, V]):
                 if timeout is not None and timeout <= 0:
                     raise _too_late(_ANY, timeout)
                 return self._wait(self._getters, None, duration, timeout, now)
-        line.unlink(copy)
-        self._grant(copy, self._leased)
-        return self._start(copy, duration, now)
+        # line.unlink(copy), self._grant(copy) and self._start(copy), written out
+        line.first = after = copy._next
+        if after is None:
+            line.last = None
+        else:
+            after._prev = None
+        copy._list = copy._next = None
+        copy._number = number = self._next_number()
+        copy._standing = self._leased
+        copy._duration = duration
+        if copy._item is not None:
+            copy._item.admit(copy)
+        self._leases[number] = copy
+        if duration != inf:
+            self._deadlines.add(copy, duration, now)
+            self.due = self._deadlines.soonest
+            if self._calls:
+                self._reckon()
+        return copy._key, copy._value, copy
 
     def take(
         self, key: K, timeout: float | None, lease_timeout: float | None, now: float
@@ -522,13 +279,13 @@ class Core(Generic[K, V]):
         else:
             duration = lease_seconds("lease_timeout", lease_timeout)
         due = self.due
-        if due is not None:
+        if due is not None and now >= due:
             due = self._enter(now)
         self.due = _BUSY
         try:
             anchor = self._keys.get(key)
             if anchor is None and (timeout is None or timeout > 0):
-                anchor = self._keys[key] = _copy(Item(key), _NOTHING, 0)  # only to wait on
+                anchor = self._keys[key] = new_copy(Item(key), NOTHING, 0)  # only to wait on
                 self._surplus -= 1
         finally:
             self.due = due
@@ -537,7 +294,7 @@ class Core(Generic[K, V]):
         item = anchor._item
         copy = anchor if item is None else item.available
         if copy is not None and copy._standing is None:
-            copy._list.unlink(copy)
+            cast("LinkedList[Lease[K]]", copy._list).unlink(copy)
             self._grant(copy, self._leased)
             return self._start(copy, duration, now)
         if timeout is not None and timeout <= 0:
@@ -594,13 +351,14 @@ class Core(Generic[K, V]):
 
     def time_out(self, now: float) -> None:
         """TimeOut: end the leases and the waits that are due. The shell's timer calls it."""
-        if self.due is not None:
+        if self.due is not None and now >= self.due:
             self._enter(now)
         for alarm in self._waits.due(now):
             self._dismiss(alarm.call)
             alarm.call.outcome = Outcome.TIMED_OUT
             self.settled.append(alarm.call)
         self.alarm = inf
+        self.news = True
         self._reckon()
 
     # -- leases ----------------------------------------------------------------
@@ -608,9 +366,13 @@ class Core(Generic[K, V]):
     def ack(self, lease: Lease[K], now: float) -> None:
         """Ack: the leased copy is gone for good. O(1)."""
         due = self.due
-        if due is not None:
+        if due is not None and now >= due:
             due = self._enter(now)
-        if type(lease) is not Lease or lease._standing is not self._leased:
+        try:
+            live = lease._standing is self._leased
+        except AttributeError:
+            live = False
+        if not live:
             lease = self._find(lease)
         item = lease._item
         if item is None:
@@ -619,7 +381,13 @@ class Core(Generic[K, V]):
                 del self._keys[lease._key]  # runs the key's own code: before any change
             finally:
                 self.due = due
-            value = self._end(lease, self._acked)
+            # self._end(lease, self._acked), written out
+            del self._leases[lease._number]
+            if lease._list is not None:
+                self._drop_deadline(lease)
+            value = lease._value
+            lease._value = None
+            lease._standing = self._acked
         else:
             last = item.leases is lease
             step, after = TRANSITIONS[item.state()]["ack last" if last else "ack"]
@@ -631,8 +399,8 @@ class Core(Generic[K, V]):
                 item.leases.leave(lease)
             value = self._end(lease, self._acked)
             if step is Step.PROMOTE:
-                copy = _copy(item, item.deferred, item.version)
-                item.deferred = _NOTHING
+                copy = new_copy(item, item.deferred, item.version)
+                item.deferred = NOTHING
                 self._surplus += 1
                 self._line_up(copy, self._arrived)
         del value  # not before every change is made: its finalizer is the user's code
@@ -640,7 +408,7 @@ class Core(Generic[K, V]):
     def release(self, lease: Lease[K], requeue_front: object, now: float) -> None:
         """Release: the leased copy becomes available, at the back or the front. O(1)."""
         front = bool(requeue_front)
-        if self.due is not None:
+        if self.due is not None and now >= self.due:
             self._enter(now)
         if type(lease) is not Lease or lease._standing is not self._leased:
             lease = self._find(lease)
@@ -652,7 +420,7 @@ class Core(Generic[K, V]):
         """Extend: restart the lease's clock. O(1)."""
         if timeout is not None:
             timeout = lease_seconds("timeout", timeout)
-        if self.due is not None:
+        if self.due is not None and now >= self.due:
             self._enter(now)
         if type(lease) is not Lease or lease._standing is not self._leased:
             lease = self._find(lease)
@@ -666,8 +434,7 @@ class Core(Generic[K, V]):
         In the order of deadlines, then of grants; to the end of the returned part.
         """
         lost = [
-            self._return(lease, self._expired, self._returned)
-            for lease in self._deadlines.due(now)
+            self._return(lease, self._expired, self._returned) for lease in self._deadlines.due(now)
         ]
         self.due = self._deadlines.soonest if self._deadlines.soonest < inf else None
         self._reckon()
@@ -677,7 +444,7 @@ class Core(Generic[K, V]):
 
     def start(self, now: float) -> None:
         """Nothing to start: the check that the queue is open."""
-        if self.due is not None:
+        if self.due is not None and now >= self.due:
             self._enter(now)
 
     def close(self, now: float) -> None:
@@ -687,12 +454,13 @@ class Core(Generic[K, V]):
         """
         if self._closed:
             return
-        if self.due is not None:
+        if self.due is not None and now >= self.due:
             self._enter(now)
         for call in [*self._calls.values()]:
             self._dismiss(call)
             call.outcome = Outcome.CLOSED
             self.settled.append(call)
+            self.news = True
         for call in [*self._waiters.values()]:
             self._collect(call)
             call.outcome = Outcome.CLOSED
@@ -744,7 +512,7 @@ class Core(Generic[K, V]):
     # -- how it is done --------------------------------------------------------
 
     def _enter(self, now: float) -> float | None:
-        """What an operation does first when ``due`` is set; returns what it is then."""
+        """What an operation does first when ``due`` has come; returns the next ``due``."""
         if self._closed:
             raise QueueClosedError(
                 "the queue is closed: only the introspection methods still answer"
@@ -754,13 +522,12 @@ class Core(Generic[K, V]):
                 "the queue was called from within a key's own __hash__ or __eq__, for which it is"
                 " waiting; nothing has changed"
             )
-        self._look(now)
+        self.expire(now)
         return self.due
 
     def _look(self, now: float) -> None:
         """The same for introspection, which is never refused."""
-        due = self.due
-        if due is not None and due is not _BUSY and now >= due:
+        if self.due is not None and now >= self.due and self.due is not _BUSY:
             self.expire(now)
 
     def _state(self, anchor: Lease[K]) -> KeyState:
@@ -838,6 +605,7 @@ class Core(Generic[K, V]):
         call.lease = copy
         call.outcome = Outcome.RESERVED
         self.settled.append(call)
+        self.news = True
 
     def _collect(self, call: Call[K, V]) -> Lease[K]:
         """Take the reserved copy from a call."""
@@ -922,8 +690,8 @@ class Core(Generic[K, V]):
             return lost
         if outdated:  # ADOPT
             value, version = cast(V, item.deferred), item.version
-            item.deferred = _NOTHING
-        self._line_up(_copy(item, value, version), line, front)
+            item.deferred = NOTHING
+        self._line_up(new_copy(item, value, version), line, front)
         return lost
 
     def _find(self, lease: Lease[K]) -> Lease[K]:
@@ -987,170 +755,37 @@ class Core(Generic[K, V]):
         So a deadline that moves away costs nothing: the shell's timer finds
         nothing due, once, and is armed anew.
         """
-        if not self._calls:
-            self.alarm = inf
-            return
-        soonest = min(self._deadlines.next(), self._waits.next())
-        if soonest < self.alarm or soonest == inf:
+        soonest = min(self._deadlines.next(), self._waits.next()) if self._calls else inf
+        if soonest < self.alarm or soonest == inf != self.alarm:
             self.alarm = soonest
+            self.news = True
 
     def __del__(self) -> None:
         """Undo the links: they are reference cycles, and the collector may be off."""
-        copies = [*self._returned, *self._arrived, *self._leases.values()]
-        for copy in copies:
+        for copy in [*self._returned, *self._arrived, *self._leases.values()]:
             item = copy._item
             if item is not None:
                 if isinstance(item.leases, Crowd):
                     item.leases.ranks.clear()
                 item.leases = item.available = None
-                item.deferred = _NOTHING
-        for call in self._calls.values():
+                item.deferred = NOTHING
+        for call in [*self._calls.values(), *self._waiters.values()]:
+            call.outcome = Outcome.LEFT  # its coroutine may yet be closed
+            call.alarm = call.lease = None
             if call.item is not None and call.item.takers is not None:
                 call.item.takers.clear()
                 call.item.takers = None
-            call.alarm = None
+            call.item = None
         self._returned.clear()
         self._arrived.clear()
         self._getters.clear()
         self._deadlines.clear()
         self._waits.clear()
 
-    # -- proof -----------------------------------------------------------------
-
     def check_invariants(self) -> None:
         """Assert I1 to I11, and show the state when one fails. O(n), for tests."""
-        try:
-            self._check()
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.dump()}") from error
+        check_invariants(self)
 
     def dump(self) -> str:
-        """The state in words, one key a line."""
-        lines = [
-            f"closed={self._closed} due={self.due} alarm={self.alarm}",
-            f"returned={[copy._key for copy in self._returned]}",
-            f"arrived={[copy._key for copy in self._arrived]}",
-            f"getters={[call.ticket for call in self._getters]}",
-        ]
-        for anchor in self._keys.values():
-            item = self._snapshot(anchor)
-            waiting = item.deferred if item.available is None else item.available._value
-            leases = [(lease._number, lease._standing, lease._value) for lease in _leases(item)]
-            takers = [call.ticket for call in item.takers or ()]
-            lines.append(
-                f"{item.key!r}: {item.state().name} {waiting=} {leases=} {takers=}"
-                f" plain={anchor._item is None}"
-            )
-        return "\n".join(lines)
-
-    def _snapshot(self, anchor: Lease[K]) -> Item[K, V]:
-        """The item of an anchor, without making one for a plain key."""
-        if anchor._item is None:
-            item: Item[K, V] = Item(anchor._key)
-            if anchor._standing is None:
-                item.available = anchor
-            else:
-                item.leases = anchor
-            return item
-        return cast("Item[K, V]", anchor._item)
-
-    def _check(self) -> None:
-        for line in (self._returned, self._arrived, self._getters):
-            cast("LinkedList[Any]", line).check_invariants()
-        self._deadlines.check_invariants()
-        self._waits.check_invariants()
-        line = [*self._returned, *self._arrived]
-        left = {ticket for ticket, call in self._calls.items() if call.caller.cancelled()}
-
-        available, live, takers = 0, 0, 0
-        for anchor in self._keys.values():
-            item = self._snapshot(anchor)
-            state, leases = item.state(), _leases(item)
-            assert not item.forgotten, "I1"
-            assert (item.available is not None) + (item.deferred is not _NOTHING) == (
-                state not in (_S.ABSENT, _S.LEASED)
-            ), "I1"
-            copies = list(leases)
-            if item.available is not None:
-                available += 1
-                copies.append(item.available)
-                assert item.available._list in (self._returned, self._arrived), "I2"
-                assert item.available._standing is None, "I2"
-            for copy in copies:
-                assert copy._item is anchor._item, "I3"
-                assert copy._key is item.key, "I3"
-            for lease in leases:
-                live += 1
-                assert self._leases.get(lease._number) is lease, "I3"
-                assert lease._standing in (self._leased, self._reserved), "I3"
-            if anchor._item is not None:
-                versions = [copy._version for copy in copies]
-                if item.deferred is not _NOTHING:
-                    assert all(version < item.version for version in versions), "I4"
-                assert len(set(versions)) == len(versions), "I4"
-            self._check_crowd(item)
-            if item.takers is not None:
-                item.takers.check_invariants()
-                assert item.takers.first is not None, "I7"
-                for call in item.takers:
-                    takers += 1
-                    assert call.item is item, "I7"
-                    assert state not in (_S.AVAILABLE, _S.BUFFERED) or call.ticket in left, "I6"
-        assert available == len(line), "I2"
-        assert live == len(self._leases), "I3"
-        assert list(self._leases) == sorted(self._leases), "I3"
-        assert not line or left >= {call.ticket for call in self._getters}, "I6"
-
-        assert takers + sum(1 for _ in self._getters) == len(self._calls), "I7"
-        assert list(self._calls) == sorted(self._calls), "I7"
-        for ticket, call in self._calls.items():
-            assert (call.ticket, call.outcome) == (ticket, Outcome.WAITING), "I7"
-            assert call._list is (self._getters if call.item is None else call.item.takers), "I7"
-            before = cast("Call[K, V] | None", call._prev)
-            assert before is None or before.ticket < ticket, "I7"
-        reserved = [n for n, lease in self._leases.items() if lease._standing is self._reserved]
-        assert sorted(self._waiters) == reserved, "I7"
-        for number, call in self._waiters.items():
-            assert call.outcome is Outcome.RESERVED, "I7"
-            assert call.lease is self._leases[number], "I7"
-        alarms = {id(call.alarm) for call in self._calls.values() if call.alarm is not None}
-        assert alarms == {id(alarm) for alarm in self._waits}, "I7"
-
-        timed = [*self._deadlines]
-        finite = [lease for lease in self._leases.values() if lease._list is not None]
-        assert {id(lease) for lease in timed} == {id(lease) for lease in finite}, "I8"
-        assert all(lease._standing is self._leased for lease in timed), "I8"
-        deadlines = [lease._deadline for lease in timed]
-        if self._closed:
-            assert self.due is _BUSY, "I9"
-            assert not (self._leases or self._calls or timed), "I9"
-        else:
-            assert (not timed) if self.due is None else self.due <= min(deadlines, default=inf), "I8"
-        assert self._surplus == len(line) + len(self._leases) - len(self._keys), "I10"
-        soonest = min([*deadlines, *(alarm._deadline for alarm in self._waits)], default=inf)
-        if not self._calls:
-            soonest = inf
-        assert self.alarm <= soonest, "I11"
-        assert (self.alarm == inf) == (soonest == inf), "I11"
-
-    def _check_crowd(self, item: Item[K, V]) -> None:
-        crowd = item.leases
-        if not isinstance(crowd, Crowd):
-            return
-        crowd.ranks.check_invariants()
-        assert len(crowd.rank_of) > 1, "I5"
-        assert (crowd.mark is not None) == (item.available is not None), "I5"
-        copies = [item.available if rank is crowd.mark else rank.lease for rank in crowd.ranks]
-        assert len(copies) == len(crowd.rank_of) + (crowd.mark is not None), "I5"
-        versions = [cast("Lease[K]", copy)._version for copy in copies]
-        assert versions == sorted(versions), "I5"
-        for number, rank in crowd.rank_of.items():
-            assert rank.lease is not None, "I5"
-            assert rank.lease._number == number, "I5"
-
-
-def _leases(item: Item[K, V]) -> list[Lease[K]]:
-    """The live leases of an item, for the proofs."""
-    if isinstance(item.leases, Crowd):
-        return [rank.lease for rank in item.leases.ranks if rank.lease is not None]
-    return [] if item.leases is None else [item.leases]
+        """The state in words, for tests and bug reports. O(n)."""
+        return dump(self)

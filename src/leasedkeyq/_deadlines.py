@@ -69,17 +69,26 @@ class Deadlines(Generic[T]):
 
     def add(self, node: T, duration: float, now: float) -> None:
         """Set the deadline of an unlinked node to ``now + duration``: O(1)."""
+        if node._list is not None:
+            raise RuntimeError(f"{node!r} is linked already")
         lane = self._lanes.get(duration)
         if lane is None:
             lane = self._open(duration)
         deadline = now + duration
-        last = lane.last
-        if last is not None and deadline < last._deadline:
-            deadline = last._deadline  # a clock that stepped back breaks no order (D1)
+        # lane.link_last(node), written out
+        node._list = lane
+        node._next = None
+        node._prev = last = lane.last
+        lane.last = node
+        if last is None:
+            lane.first = node
+            if not lane.queued:
+                self._enqueue(lane, deadline)
+        else:
+            last._next = node
+            if deadline < last._deadline:
+                deadline = last._deadline  # a clock that stepped back breaks no order (D1)
         node._deadline = deadline
-        lane.link_last(node)
-        if not lane.queued:
-            self._enqueue(lane, deadline)
 
     def remove(self, node: T) -> bool:
         """Drop the deadline of a node: O(1). The heap hears of it later.

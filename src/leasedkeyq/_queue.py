@@ -7,19 +7,33 @@ that a call that is cancelled leaves the core. Everything else is the core's.
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
+import sys
+from asyncio import AbstractEventLoop, BaseEventLoop, Future, TimerHandle, get_running_loop
 from collections.abc import Callable
 from math import inf
 from threading import get_ident
+from time import get_clock_info
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar, cast
 from weakref import ref
 
-from ._core import Call, Core, Delivery, InFlightPolicy
+from ._call import Call
+from ._core import Core, Delivery, InFlightPolicy
 from .lease import Lease
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
+
+# Until 3.12 get_running_loop makes a system call each time, so put, get and ack
+# ask the loop for the thread that it runs in: None when it does not run.
+_CHEAP = sys.version_info >= (3, 12)
+
+
+class _Nowhere:
+    """Stands for a loop of which that is not known: the check is made the long way."""
+
+    _thread_id = None
 
 
 class LeasedKeyQueue(Generic[K, V]):
@@ -39,10 +53,9 @@ class LeasedKeyQueue(Generic[K, V]):
         "_armed",
         "_clock",
         "_core",
+        "_home",
         "_loop",
-        "_loop_is_running",
         "_patient",
-        "_thread",
         "_timer",
     )
 
@@ -50,8 +63,7 @@ class LeasedKeyQueue(Generic[K, V]):
         self._core: Core[K, V] = Core(default_lease_timeout)
         self._patient = default_lease_timeout is None or default_lease_timeout == inf
         self._loop: AbstractEventLoop | None = None
-        self._thread: int | None = None
-        self._loop_is_running: Callable[[], bool]
+        self._home: Any = _Nowhere  # the loop, if it tells the thread that it runs in
         self._clock: Callable[[], float]
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
@@ -110,13 +122,13 @@ class LeasedKeyQueue(Generic[K, V]):
         ValueError for an unknown policy, TypeError for an unhashable key. O(1).
         Spec: ``Put``.
         """
-        if get_ident() != self._thread or not self._loop_is_running():
+        if get_running_loop() is not self._loop if _CHEAP else get_ident() != self._home._thread_id:
             self._check_loop()
         core = self._core
         try:
             core.put(key, value, if_in_flight, 0.0 if core.due is None else self._clock())
         finally:
-            if core.settled or core.alarm != self._armed:
+            if core.news:
                 self._settle()
 
     # -- consumers -------------------------------------------------------------
@@ -135,14 +147,14 @@ class LeasedKeyQueue(Generic[K, V]):
         Returns ``(key, value, lease)``. Raises TimeoutError, QueueClosedError,
         TypeError or ValueError for a bad timeout. O(1). Spec: ``Get``, ``Resume``.
         """
-        if get_ident() != self._thread or not self._loop_is_running():
+        if get_running_loop() is not self._loop if _CHEAP else get_ident() != self._home._thread_id:
             self._check_loop()
         core = self._core
         timeless = core.due is None and self._patient and timeout is None and lease_timeout is None
         try:
             outcome = core.get(timeout, lease_timeout, 0.0 if timeless else self._clock())
         finally:
-            if core.settled or core.alarm != self._armed:
+            if core.news:
                 self._settle()
         return outcome if type(outcome) is tuple else await self._wait(outcome)
 
@@ -172,9 +184,7 @@ class LeasedKeyQueue(Generic[K, V]):
         try:
             await future
         except BaseException:
-            # Cancelled, or closed as a coroutine. From here on nothing may be
-            # offered to the call, and nothing that was may stay with it.
-            future.cancel()
+            # Cancelled, or closed as a coroutine: nothing may stay with the call.
             try:
                 self._core.cancel(call, self._clock())
             finally:
@@ -198,13 +208,13 @@ class LeasedKeyQueue(Generic[K, V]):
         another queue's, unknown), QueueClosedError, TypeError if it is no
         `Lease`. O(1). Spec: ``Ack``.
         """
-        if get_ident() != self._thread or not self._loop_is_running():
+        if get_running_loop() is not self._loop if _CHEAP else get_ident() != self._home._thread_id:
             self._check_loop()
         core = self._core
         try:
             core.ack(lease, 0.0 if core.due is None else self._clock())
         finally:
-            if core.settled or core.alarm != self._armed:
+            if core.news:
                 self._settle()
 
     async def release(self, lease: Lease[K], *, requeue_front: bool = False) -> None:
@@ -266,7 +276,7 @@ class LeasedKeyQueue(Generic[K, V]):
         """
         return self._look(self._core.inflight_size)
 
-    def _look(self, method: Callable[..., Any], *arguments: object) -> Any:
+    def _look(self, method: Callable[..., T], *arguments: object) -> T:
         self._check_loop()
         try:
             return method(*arguments, self._clock())
@@ -278,50 +288,61 @@ class LeasedKeyQueue(Generic[K, V]):
     def _check_loop(self) -> None:
         """The queue belongs to the loop that it first worked in."""
         loop = get_running_loop()
-        if loop is self._loop and self._thread == get_ident():
-            return
         if self._loop is None:
             self._loop = loop
             self._clock = loop.time
-            self._loop_is_running = loop.is_running
+            if isinstance(loop, BaseEventLoop):
+                self._home = loop
         elif loop is not self._loop:
             raise RuntimeError(
                 f"{self!r} belongs to the event loop in which it was first used, and this is"
                 " another: use one queue for each loop"
             )
-        self._thread = get_ident()
 
-    def _settle(self) -> None:
+    def _settle(self, not_before: float = -inf) -> None:
         """Wake the calls whose wait is over, and set the timer as the core wants it."""
         core = self._core
-        if core.settled:
-            calls, core.settled = core.settled, []
-            for call in calls:
-                future = cast("Future[None]", call.caller)
-                if not future.done():
-                    future.set_result(None)
+        if not core.news:
+            return
+        core.news = False
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return  # nobody is left to be woken
+        calls, core.settled = core.settled, []
+        for call in calls:
+            future = cast("Future[None]", call.caller)
+            if not future.done():
+                future.set_result(None)
         if core.alarm != self._armed:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._armed = core.alarm
             if core.alarm != inf:
-                loop = cast(AbstractEventLoop, self._loop)
-                self._timer = loop.call_at(core.alarm, _ring, ref(self))
+                self._timer = loop.call_at(max(core.alarm, not_before), _ring, ref(self))
 
     def _time_out(self) -> None:
+        """The timer has fired; up to one resolution of the clock early, as asyncio may."""
+        now = self._clock()
+        early = now < self._armed
         self._timer = None
         self._armed = inf
         try:
-            self._core.time_out(self._clock())
+            self._core.time_out(now)
         finally:
-            self._settle()
+            self._settle(now + _resolution(self._loop) if early else -inf)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} lives in one event loop and cannot be copied or pickled")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}>"
+
+
+def _resolution(loop: AbstractEventLoop | None) -> float:
+    """The step of a loop's clock, in seconds."""
+    resolution: float = getattr(loop, "_clock_resolution", get_clock_info("monotonic").resolution)
+    return resolution
 
 
 def _ring(queue: ref[LeasedKeyQueue[Any, Any]]) -> None:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     _field = property
 else:
 
-    class _field(property):
+    class _field(property):  # noqa: N801 (used as a decorator)
         """A read-only field that refuses as a frozen dataclass does."""
 
         def __set__(self, lease, value):

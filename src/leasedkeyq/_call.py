@@ -1,0 +1,71 @@
+"""The calls that wait: a `get` or `take` that found nothing to lease."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Generic, Protocol, TypeVar
+
+from ._deadlines import Timed
+from ._key import Item
+from ._linkedlist import Node
+from .lease import Lease
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Caller(Protocol):
+    """Whoever waits for a call, to the core: an `asyncio.Future` is one."""
+
+    def cancelled(self) -> bool:
+        """True from the moment when nothing may be offered to the call any more."""
+
+
+class _Patient:
+    """A caller that never leaves: the core's own, until the shell sets another."""
+
+    def cancelled(self) -> bool:
+        return False
+
+
+_PATIENT: Final = _Patient()
+
+
+class Outcome(Enum):
+    """What has become of a waiting call."""
+
+    WAITING = "waiting"
+    RESERVED = "a copy is reserved for it until it resumes"
+    TIMED_OUT = "its timeout ran out first"
+    CLOSED = "the queue was closed"
+    LEFT = "it has resumed, or was cancelled"
+
+
+class Call(Node, Generic[K, V]):
+    """A `get` or `take` that waits."""
+
+    __slots__ = ("alarm", "caller", "duration", "item", "lease", "outcome", "ticket", "timeout")
+
+    def __init__(
+        self, ticket: int, item: Item[K, V] | None, duration: float, timeout: float | None
+    ) -> None:
+        super().__init__()
+        self.ticket = ticket  # rises with the order of arrival
+        self.item = item  # what a take waits for; None for a get
+        self.duration = duration  # of the lease it will be granted
+        self.timeout = timeout
+        self.alarm: Alarm[K, V] | None = None
+        self.caller: Caller = _PATIENT
+        self.lease: Lease[K] | None = None  # once reserved
+        self.outcome = Outcome.WAITING
+
+
+class Alarm(Timed, Generic[K, V]):
+    """The deadline of a call's wait."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Call[K, V]) -> None:
+        super().__init__()
+        self.call = call
+        self._number = call.ticket
