@@ -1,0 +1,273 @@
+"""Index a tree of files with workers that fail on purpose, and show that nothing is lost.
+
+    python examples/index_tree.py [FOLDER]
+
+A producer puts every file's path into the queue; the value is the revision of the file that is
+to be indexed. Workers lease a path, digest the file, enter the digest into the index and
+acknowledge. Meanwhile things go wrong, at random: workers are cancelled in the middle of a job,
+workers stall until their lease has run out, files change while they are being worked on. In the
+end the index is compared with a plain walk of the same tree.
+"""
+
+import os
+import signal
+
+if __name__ == "__main__":
+    # Ctrl-C during the imports, or after the last word, leaves quietly.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+import asyncio
+import hashlib
+import random
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+from leasedkeyq import Lease, LeasedKeyQueue, LeaseExpiredError
+
+CHUNK = 1 << 18
+PASSED_OVER = {"__pycache__", "site-packages"}  # rewritten at any time; not the standard library
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+UNREADABLE = "unreadable"
+
+console = Console()
+
+
+class Fault(Enum):
+    CANCELLED = "worker cancelled in the middle of a job"
+    STALLED = "worker stalled past its lease"
+    PUT_AGAIN = "file put again while in work"
+
+
+class Entry(NamedTuple):
+    """What the index says of a file."""
+
+    revision: int
+    digest: str
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """The regular files of a tree, always in the same order."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(set(folders) - PASSED_OVER)
+        yield from (path for name in sorted(files) if (path := Path(parent, name)).is_file())
+
+
+def deal_faults(seed: int) -> Iterator[Fault | None]:
+    """What is to go wrong with the next file: at first one fault of each kind, so that the
+    smallest tree meets them all, then one of each kind in every hundred files."""
+    rng = random.Random(seed)
+    hand: list[Fault | None] = [*Fault]
+    while True:
+        rng.shuffle(hand)
+        yield from hand
+        hand = [*Fault, *[None] * (100 - len(Fault))]
+
+
+class Indexer:
+    def __init__(self, folder: Path, workers: int, lease_timeout: float, seed: int) -> None:
+        self.folder = folder
+        self.workers = workers
+        self.lease_timeout = lease_timeout
+        self.seed = seed
+        self.index: dict[Path, Entry] = {}
+        self.planned: dict[Path, Fault] = {}  # goes wrong at the file's first lease
+        self.injected: dict[Path, Fault] = {}
+        self.newest: dict[Path, int] = {}  # the last revision that was put
+        self.attempts: Counter[Path] = Counter()
+        self.count: Counter[str] = Counter()
+        self.seconds = 0.0
+
+    async def run(self, progress: Progress) -> None:
+        started = monotonic()
+        self.queue = LeasedKeyQueue[Path, int](default_lease_timeout=self.lease_timeout)
+        bar = progress.add_task("indexing", total=None)
+        try:
+            async with self.queue, asyncio.TaskGroup() as group:
+                workers = [group.create_task(self.employ()) for _ in range(self.workers)]
+                produce = group.create_task(self.produce())
+                while not produce.done() or await self.unfinished():
+                    progress.update(bar, completed=len(self.index), total=len(self.newest))
+                    await asyncio.sleep(0.02)
+                for worker in workers:
+                    worker.cancel()
+        finally:
+            self.seconds = monotonic() - started
+            progress.update(bar, completed=len(self.index), total=len(self.newest))
+
+    async def unfinished(self) -> int:
+        return await self.queue.qsize() + await self.queue.inflight_size()
+
+    async def produce(self) -> None:
+        for path, fault in zip(walk(self.folder), deal_faults(self.seed), strict=False):
+            if fault is not None:
+                self.planned[path] = fault
+            await self.put(path, 1)
+            await asyncio.sleep(0)  # the queue has no bound, so put() never waits
+
+    async def put(self, path: Path, revision: int) -> None:
+        """With "defer" no file is ever worked on twice at once, and no revision is missed."""
+        self.newest[path] = revision
+        await self.queue.put(path, revision, if_in_flight="defer")
+
+    async def employ(self) -> None:
+        """Keep one worker at work: when it has been cancelled, take on another."""
+        while True:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.work())
+
+    async def work(self) -> None:
+        while True:
+            path, revision, lease = await self.queue.get()
+            self.count["leases"] += 1
+            self.attempts[path] += 1
+            try:
+                digest = await self.digest(path, lease)
+                if fault := self.planned.pop(path, None):
+                    await self.inject(fault, path, revision)
+                await self.queue.ack(lease)
+            except LeaseExpiredError:
+                self.count["expiries"] += 1  # too late: the file is somebody else's by now
+            except BaseException:
+                await self.give_back(lease)  # cancelled
+                raise
+            else:
+                # Only the holder of a live lease comes here, and nobody can come in between:
+                # ack() does not suspend.
+                self.count["acks"] += 1
+                self.index[path] = Entry(revision, digest)
+
+    async def give_back(self, lease: Lease[Path]) -> None:
+        try:
+            await self.queue.release(lease, requeue_front=True)
+        except LeaseExpiredError:
+            self.count["expiries"] += 1
+        else:
+            self.count["releases"] += 1
+
+    async def digest(self, path: Path, lease: Lease[Path]) -> str:
+        """Read in other threads. A large file takes its time, so the lease is kept alive."""
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK):
+                    digest.update(chunk)
+                    await self.queue.extend(lease)
+        except OSError:
+            return UNREADABLE
+        return digest.hexdigest()
+
+    async def inject(self, fault: Fault, path: Path, revision: int) -> None:
+        self.injected[path] = fault
+        match fault:
+            case Fault.CANCELLED:
+                worker = asyncio.current_task()
+                assert worker is not None
+                worker.cancel()
+                await asyncio.sleep(0)
+            case Fault.STALLED:
+                await asyncio.sleep(1.2 * self.lease_timeout)
+            case Fault.PUT_AGAIN:
+                await self.put(path, revision + 1)
+
+    def survived(self, path: Path) -> bool:
+        """Whether a file that met a fault was delivered again, and its newest revision indexed."""
+        entry = self.index.get(path)
+        return self.attempts[path] > 1 and entry is not None and entry.revision == self.newest[path]
+
+    def problems(self) -> Iterator[str]:
+        """Compare the index with a plain walk of the tree, one file after the other."""
+        expected = {path: plain_digest(path) for path in walk(self.folder)}
+        for path in expected.keys() | self.index.keys():
+            entry = self.index.get(path)
+            if entry is None:
+                yield f"missing: {path}"
+            elif entry.digest != expected.get(path):
+                yield f"indexed wrongly: {path}"
+        for path, fault in self.injected.items():
+            if not self.survived(path):
+                yield f"not survived: {fault.value}: {path}"
+        for fault in set(Fault) - set(self.injected.values()):
+            yield f"never happened: {fault.value} (the tree has fewer than {len(Fault)} files)"
+        ended = sum(self.count[end] for end in ("acks", "releases", "expiries"))
+        if ended != self.count["leases"]:
+            yield f"{self.count['leases']} leases, of which {ended} ended"
+
+    def tables(self) -> Iterator[Table]:
+        """What happened so far."""
+        deliveries = sum(self.attempts.values())
+        table = Table("what happened")
+        table.add_column("count", justify="right")
+        table.add_row("files found", f"{len(self.newest):,}")
+        table.add_row("files indexed", f"{len(self.index):,}")
+        for what in ("leases", "acks", "releases", "expiries"):
+            table.add_row(what, f"{self.count[what]:,}")
+        table.add_row("redeliveries", f"{deliveries - len(self.attempts):,}")
+        table.add_row("seconds", f"{self.seconds:.1f}")
+        table.add_row("files per second", f"{len(self.index) / (self.seconds or 1):,.0f}")
+        yield table
+
+        table = Table("fault")
+        table.add_column("injected", justify="right")
+        table.add_column("survived", justify="right")
+        for fault in Fault:
+            hit = [path for path in self.injected if self.injected[path] is fault]
+            table.add_row(fault.value, f"{len(hit):,}", f"{sum(map(self.survived, hit)):,}")
+        yield table
+
+
+def plain_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return UNREADABLE
+
+
+def main(
+    folder: Annotated[
+        Path, typer.Argument(help="The tree to index.", exists=True, file_okay=False)
+    ] = STANDARD_LIBRARY,
+    workers: Annotated[int, typer.Option(help="How many work at once.", min=1)] = 8,
+    lease: Annotated[float, typer.Option(help="Seconds that a lease lasts.", min=0.01)] = 0.25,
+    seed: Annotated[int | None, typer.Option(help="Repeat the faults of an earlier run.")] = None,
+) -> None:
+    """Index a tree of files with workers that fail on purpose; check that nothing is lost."""
+    seed = random.randrange(1_000_000) if seed is None else seed
+    indexer = Indexer(folder, workers, lease, seed)
+    problems: list[str] = []
+    quietly = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        console.print(f"seed {seed}; passing over {' and '.join(sorted(PASSED_OVER))} in {folder}")
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as progress:
+            asyncio.run(indexer.run(progress))
+        with console.status("checking against a plain walk"):
+            problems = list(indexer.problems())
+        verdict, code = ("failed", 1) if problems else ("passed", 0)
+    except KeyboardInterrupt:
+        verdict, code = "interrupted, not checked", 130
+    finally:
+        signal.signal(signal.SIGINT, quietly)
+
+    console.print(*indexer.tables(), sep="\n")
+    for problem in problems[:20]:
+        console.print(problem, markup=False)
+    if len(problems) > 20:
+        console.print(f"... and {len(problems) - 20:,} more")
+    console.print(f"check against a plain walk: {verdict}")
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    typer.run(main)
