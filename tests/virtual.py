@@ -1,4 +1,4 @@
-"""Virtual time: the clock jumps to the next timer, and a program that waits for ever is an error."""
+"""Virtual time: the clock jumps to the next timer, and to wait for ever is an error."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,8 +8,50 @@ import async_solipsism
 
 T = TypeVar("T")
 
+TICK = 1e-6  # the resolution of the clock
+
+
+class VirtualLoop(async_solipsism.EventLoop):  # type: ignore[misc]
+    """An event loop in virtual time that cannot be closed once anything complained to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaints: list[dict[str, Any]] = []
+        self.set_exception_handler(lambda _, context: self.complaints.append(context))
+
+    def time(self) -> float:
+        """Decimal fractions as one writes them: 0.3, not 0.30000000000000004."""
+        now: float = super().time()
+        return round(now, 6)
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass while the loop is blocked: no timer gets its turn meanwhile."""
+        self._selector.clock.advance(seconds)
+
+    def close(self) -> None:
+        super().close()
+        assert self.complaints == [], self.complaints
+
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     """`asyncio.run` in virtual time."""
-    with asyncio.Runner(debug=debug, loop_factory=async_solipsism.EventLoop) as runner:
+    with asyncio.Runner(debug=debug, loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+def jump(seconds: float) -> None:
+    """`VirtualLoop.jump` of the running loop."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.jump(seconds)
+
+
+async def ticks(number: int) -> None:
+    """Let the loop go round this many times, in no time."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def quiet() -> None:
+    """Let everything run that can run without time passing (a `TICK` passes)."""
+    await asyncio.sleep(TICK)

@@ -1,0 +1,72 @@
+"""Small steps that many tests take, through the public API alone."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from tests.subject import Lease, LeasedKeyQueue
+from tests.virtual import ticks
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+def check(queue: LeasedKeyQueue[Any, Any]) -> None:
+    """Assert the invariants of the core, if the queue under test has one."""
+    if hasattr(queue, "_core"):
+        queue._core.check_invariants()
+
+
+async def lease(queue: LeasedKeyQueue[K, V], **options: float | None) -> Lease[K]:
+    """Lease what is in front; there must be something."""
+    return (await queue.get(0, **options))[2]
+
+
+async def put_leased(
+    queue: LeasedKeyQueue[str, V], key: str, value: V, **options: float | None
+) -> Lease[str]:
+    """Put a key that is absent, and take it."""
+    await queue.put(key, value)
+    return (await queue.take(key, 0, **options))[2]
+
+
+async def drain(queue: LeasedKeyQueue[K, V]) -> list[tuple[K, V]]:
+    """Lease the whole line, front to back."""
+    check(queue)
+    items: list[tuple[K, V]] = []
+    while await queue.qsize():
+        key, value, _ = await queue.get(0)
+        items.append((key, value))
+    check(queue)
+    return items
+
+
+async def keys(queue: LeasedKeyQueue[K, Any]) -> list[K]:
+    """Lease the whole line, front to back, and say only which keys it held."""
+    return [key for key, _ in await drain(queue)]
+
+
+async def blocked(call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """A call that has begun, and waits."""
+    task = asyncio.create_task(call)
+    await ticks(2)
+    assert not task.done(), task
+    return task
+
+
+async def outcome(task: "asyncio.Task[T]") -> T | BaseException:
+    """What becomes of a task in the end: its result, or its exception."""
+    (result,) = await asyncio.gather(task, return_exceptions=True)
+    return result
+
+
+async def state(queue: LeasedKeyQueue[K, V]) -> dict[str, object]:
+    """Everything that introspection shows."""
+    check(queue)
+    available = await queue.available_keys()
+    return {
+        "available": {key: await queue.peek(key) for key in available},
+        "in flight": await queue.inflight_keys(),
+        "sizes": (await queue.qsize(), await queue.inflight_size()),
+    }
