@@ -384,7 +384,10 @@ class Core(Generic[K, V]):
             # self._end(lease, self._acked), written out
             del self._leases[lease._number]
             if lease._list is not None:
-                self._drop_deadline(lease)
+                if self._deadlines.remove(lease):
+                    self.due = None
+                if self._calls:
+                    self._reckon()
             value = lease._value
             lease._value = None
             lease._standing = self._acked

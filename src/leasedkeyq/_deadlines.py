@@ -99,8 +99,18 @@ class Deadlines(Generic[T]):
         lane = node._list
         if lane is None:
             raise RuntimeError(f"{node!r} has no deadline")
-        lane.unlink(node)
-        return lane.first is None and len(self._heap) == 1
+        # lane.unlink(node), written out
+        before, after = node._prev, node._next
+        node._list = node._prev = node._next = None
+        if after is None:
+            lane.last = before
+        else:
+            after._prev = before
+        if before is not None:
+            before._next = after
+            return False
+        lane.first = after
+        return after is None and len(self._heap) == 1
 
     def due(self, now: float) -> list[T]:
         """Remove and return the nodes due at ``now``: by deadline, then by number.

@@ -51,7 +51,6 @@ class LeasedKeyQueue(Generic[K, V]):
     __slots__ = (
         "__weakref__",
         "_armed",
-        "_clock",
         "_core",
         "_home",
         "_loop",
@@ -62,9 +61,8 @@ class LeasedKeyQueue(Generic[K, V]):
     def __init__(self, *, default_lease_timeout: float | None = None) -> None:
         self._core: Core[K, V] = Core(default_lease_timeout)
         self._patient = default_lease_timeout is None or default_lease_timeout == inf
-        self._loop: AbstractEventLoop | None = None
+        self._loop: Any = None
         self._home: Any = _Nowhere  # the loop, if it tells the thread that it runs in
-        self._clock: Callable[[], float]
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
 
@@ -77,7 +75,7 @@ class LeasedKeyQueue(Generic[K, V]):
         """
         self._check_loop()
         try:
-            self._core.start(self._clock())
+            self._core.start(self._loop.time())
         finally:
             self._settle()
 
@@ -91,7 +89,7 @@ class LeasedKeyQueue(Generic[K, V]):
         """
         self._check_loop()
         try:
-            self._core.close(self._clock())
+            self._core.close(self._loop.time())
         finally:
             self._settle()
 
@@ -126,7 +124,7 @@ class LeasedKeyQueue(Generic[K, V]):
             self._check_loop()
         core = self._core
         try:
-            core.put(key, value, if_in_flight, 0.0 if core.due is None else self._clock())
+            core.put(key, value, if_in_flight, 0.0 if core.due is None else self._loop.time())
         finally:
             if core.news:
                 self._settle()
@@ -152,7 +150,7 @@ class LeasedKeyQueue(Generic[K, V]):
         core = self._core
         timeless = core.due is None and self._patient and timeout is None and lease_timeout is None
         try:
-            outcome = core.get(timeout, lease_timeout, 0.0 if timeless else self._clock())
+            outcome = core.get(timeout, lease_timeout, 0.0 if timeless else self._loop.time())
         finally:
             if core.news:
                 self._settle()
@@ -173,7 +171,7 @@ class LeasedKeyQueue(Generic[K, V]):
         self._check_loop()
         core = self._core
         try:
-            outcome = core.take(key, timeout, lease_timeout, self._clock())
+            outcome = core.take(key, timeout, lease_timeout, self._loop.time())
         finally:
             self._settle()
         return outcome if type(outcome) is tuple else await self._wait(outcome)
@@ -186,12 +184,12 @@ class LeasedKeyQueue(Generic[K, V]):
         except BaseException:
             # Cancelled, or closed as a coroutine: nothing may stay with the call.
             try:
-                self._core.cancel(call, self._clock())
+                self._core.cancel(call, self._loop.time())
             finally:
                 self._settle()
             raise
         try:
-            return self._core.resume(call, self._clock())
+            return self._core.resume(call, self._loop.time())
         finally:
             self._settle()
 
@@ -212,7 +210,7 @@ class LeasedKeyQueue(Generic[K, V]):
             self._check_loop()
         core = self._core
         try:
-            core.ack(lease, 0.0 if core.due is None else self._clock())
+            core.ack(lease, 0.0 if core.due is None else self._loop.time())
         finally:
             if core.news:
                 self._settle()
@@ -228,7 +226,7 @@ class LeasedKeyQueue(Generic[K, V]):
         """
         self._check_loop()
         try:
-            self._core.release(lease, requeue_front, self._clock())
+            self._core.release(lease, requeue_front, self._loop.time())
         finally:
             self._settle()
 
@@ -243,7 +241,7 @@ class LeasedKeyQueue(Generic[K, V]):
         """
         self._check_loop()
         try:
-            self._core.extend(lease, timeout, self._clock())
+            self._core.extend(lease, timeout, self._loop.time())
         finally:
             self._settle()
 
@@ -279,7 +277,7 @@ class LeasedKeyQueue(Generic[K, V]):
     def _look(self, method: Callable[..., T], *arguments: object) -> T:
         self._check_loop()
         try:
-            return method(*arguments, self._clock())
+            return method(*arguments, self._loop.time())
         finally:
             self._settle()
 
@@ -290,7 +288,6 @@ class LeasedKeyQueue(Generic[K, V]):
         loop = get_running_loop()
         if self._loop is None:
             self._loop = loop
-            self._clock = loop.time
             if isinstance(loop, BaseEventLoop):
                 self._home = loop
         elif loop is not self._loop:
@@ -323,7 +320,7 @@ class LeasedKeyQueue(Generic[K, V]):
 
     def _time_out(self) -> None:
         """The timer has fired; up to one resolution of the clock early, as asyncio may."""
-        now = self._clock()
+        now = self._loop.time()
         early = now < self._armed
         self._timer = None
         self._armed = inf
