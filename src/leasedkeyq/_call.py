@@ -49,7 +49,7 @@ class Call(Node, Generic[K, V]):
     def __init__(
         self, ticket: int, item: Item[K, V] | None, duration: float, timeout: float | None
     ) -> None:
-        super().__init__()
+        self._list = None
         self.ticket = ticket  # rises with the order of arrival
         self.item = item  # what a take waits for; None for a get
         self.duration = duration  # of the lease it will be granted

@@ -27,7 +27,7 @@ I5  Several live leases on one key are kept in the order of their versions, with
     the available copy's place among them marked.
 I6  No call waits for a copy that is available (eager matching).
 I7  Every waiting call is in ``_calls``, and in one list, in the order of arrival.
-    A reserved copy belongs to exactly one call that is to resume.
+    A reserved copy's standing is the call that is to resume with it.
 I8  Exactly the delivered leases with a finite duration have a deadline, and
     ``due`` is None only if there is none, and otherwise not later than the first.
 I9  A closed queue has no live lease, no waiting call and no deadline.
@@ -38,7 +38,6 @@ I11 ``alarm`` is infinity unless a call waits, and then not later than the first
 
 from __future__ import annotations
 
-from itertools import count
 from math import inf, isnan
 from numbers import Real
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
@@ -66,6 +65,7 @@ Delivery: TypeAlias = tuple[K, V, Lease[K]]
 
 _ANY: Final = object()  # the key of a call that takes any
 _BUSY: Final = -inf  # ``due`` while the queue is closed, or waits for a key's own code
+_UPDATE: Final = "update"  # the same object as the default of the shell's ``put``
 _new = object.__new__
 
 
@@ -114,15 +114,13 @@ class Core(Generic[K, V]):
         "_keys",
         "_leased",
         "_leases",
-        "_next_number",
-        "_next_ticket",
-        "_next_version",
+        "_number",
         "_prefix",
         "_released",
-        "_reserved",
         "_returned",
         "_surplus",
-        "_waiters",
+        "_ticket",
+        "_version",
         "_waits",
         "alarm",
         "due",
@@ -139,7 +137,6 @@ class Core(Generic[K, V]):
         self._deadlines: Deadlines[Lease[K]] = Deadlines()
         self._calls: dict[int, Call[K, V]] = {}  # that wait, by ticket
         self._getters: LinkedList[Call[K, V]] = LinkedList()
-        self._waiters: dict[int, Call[K, V]] = {}  # that have a copy reserved, by grant number
         self._waits: Deadlines[Alarm[K, V]] = Deadlines()
         self._closed = False
 
@@ -151,13 +148,13 @@ class Core(Generic[K, V]):
         self.settled: list[Call[K, V]] = []
         self.news = False  # ``settled`` or ``alarm`` has changed; the shell resets it
 
-        self._next_number = count(1).__next__
-        self._next_version = count(1).__next__
-        self._next_ticket = count(1).__next__
+        self._number = 0  # of the latest grant, and so on: nothing ever gets one twice
+        self._version = 0
+        self._ticket = 0
         self._prefix = new_prefix()
-        self._reserved, self._leased, self._acked, self._released, self._expired = (
+        self._leased, self._acked, self._released, self._expired = (
             Standing(name, self._prefix)
-            for name in ("reserved", "leased", "acknowledged", "released", "expired")
+            for name in ("leased", "acknowledged", "released", "expired")
         )
         self._default = inf
         if default_lease_timeout is not None:
@@ -167,7 +164,7 @@ class Core(Generic[K, V]):
 
     def put(self, key: K, value: V, policy: str, now: float) -> None:
         """Put, by the "put" entries of `TRANSITIONS`. O(1)."""
-        if policy not in POLICIES:
+        if policy is not _UPDATE and policy not in POLICIES:
             raise ValueError(f"if_in_flight must be one of {POLICIES}, not {policy!r}")
         due = self.due
         if due is not None and now >= due:
@@ -183,7 +180,7 @@ class Core(Generic[K, V]):
             self.due = due
         if anchor is not copy:
             self._put_again(anchor, value, policy)
-        elif self._calls:
+        elif self._getters.first is not None:  # a take can't wait for a key that was absent
             copy._list = None
             self._line_up(copy, self._arrived)
         else:  # self._arrived.link_last(copy), written out
@@ -210,7 +207,7 @@ class Core(Generic[K, V]):
             _lost, anchor._value = anchor._value, value
             return
         item = self._item_of(anchor)
-        version = self._next_version()
+        self._version = version = self._version + 1
         if step is Step.DEFER:
             _lost, item.deferred, item.version = item.deferred, value, version
         elif step is Step.ADD:
@@ -255,7 +252,7 @@ class Core(Generic[K, V]):
         else:
             after._prev = None
         copy._list = copy._next = None
-        copy._number = number = self._next_number()
+        copy._number = self._number = number = self._number + 1
         copy._standing = self._leased
         copy._duration = duration
         if copy._item is not None:
@@ -312,13 +309,15 @@ class Core(Generic[K, V]):
         timeout: float | None,
         now: float,
     ) -> Call[K, V]:
-        call = Call(self._next_ticket(), item, duration, timeout)
+        self._ticket = ticket = self._ticket + 1
+        self._calls[ticket] = call = Call(ticket, item, duration, timeout)
         calls.link_last(call)
-        self._calls[call.ticket] = call
         if timeout is not None and timeout != inf:
             call.alarm = Alarm(call)
             self._waits.add(call.alarm, timeout, now)
-        self._reckon()
+            self._reckon()
+        elif self.due is not None:
+            self._reckon()
         return call
 
     def resume(self, call: Call[K, V], now: float) -> Delivery[K, V]:
@@ -368,11 +367,7 @@ class Core(Generic[K, V]):
         due = self.due
         if due is not None and now >= due:
             due = self._enter(now)
-        try:
-            live = lease._standing is self._leased
-        except AttributeError:
-            live = False
-        if not live:
+        if type(lease) is not Lease or lease._standing is not self._leased:
             lease = self._find(lease)
         item = lease._item
         if item is None:
@@ -464,12 +459,14 @@ class Core(Generic[K, V]):
             call.outcome = Outcome.CLOSED
             self.settled.append(call)
             self.news = True
-        for call in [*self._waiters.values()]:
-            self._collect(call)
-            call.outcome = Outcome.CLOSED
+        leases = [*self._leases.values()]
+        for lease in leases:
+            if isinstance(lease._standing, Call):
+                lease._standing.outcome = Outcome.CLOSED
+                lease._standing.lease = None
         lost = [
             self._return(lease, self._released, self._returned, front=True)
-            for lease in reversed([*self._leases.values()])
+            for lease in reversed(leases)
         ]
         self._deadlines.clear()
         self._waits.clear()
@@ -598,13 +595,13 @@ class Core(Generic[K, V]):
                 self._waits.remove(call.alarm)
             call.alarm = None
         call.outcome = Outcome.LEFT
-        self._reckon()
+        if self.alarm != inf:
+            self._reckon()
 
     def _reserve(self, copy: Lease[K], call: Call[K, V]) -> None:
         """Hand a copy to a waiting call, which is to resume."""
         self._dismiss(call)
-        self._grant(copy, self._reserved)
-        self._waiters[copy._number] = call
+        self._grant(copy, call)
         call.lease = copy
         call.outcome = Outcome.RESERVED
         self.settled.append(call)
@@ -612,15 +609,14 @@ class Core(Generic[K, V]):
 
     def _collect(self, call: Call[K, V]) -> Lease[K]:
         """Take the reserved copy from a call."""
-        lease = cast("Lease[K]", call.lease)
-        del self._waiters[lease._number]
+        lease = call.lease
         call.lease = None
         call.outcome = Outcome.LEFT
-        return lease
+        return cast("Lease[K]", lease)
 
-    def _grant(self, copy: Lease[K], standing: Standing) -> None:
+    def _grant(self, copy: Lease[K], standing: Standing | Call[K, V]) -> None:
         """Turn an available copy, out of the line by now, into a live lease."""
-        copy._number = number = self._next_number()
+        copy._number = self._number = number = self._number + 1
         copy._standing = standing
         if copy._item is not None:
             copy._item.admit(copy)
@@ -765,14 +761,18 @@ class Core(Generic[K, V]):
 
     def __del__(self) -> None:
         """Undo the links: they are reference cycles, and the collector may be off."""
+        reserved = []
         for copy in [*self._returned, *self._arrived, *self._leases.values()]:
+            if isinstance(copy._standing, Call):
+                reserved.append(copy._standing)
+                copy._standing = self._released
             item = copy._item
             if item is not None:
                 if isinstance(item.leases, Crowd):
                     item.leases.ranks.clear()
                 item.leases = item.available = None
                 item.deferred = NOTHING
-        for call in [*self._calls.values(), *self._waiters.values()]:
+        for call in [*self._calls.values(), *reserved]:
             call.outcome = Outcome.LEFT  # its coroutine may yet be closed
             call.alarm = call.lease = None
             if call.item is not None and call.item.takers is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
-from ._call import Outcome
+from ._call import Call, Outcome
 from ._key import NOTHING, Crowd, Item, KeyState
 from .lease import Lease
 
@@ -102,7 +102,7 @@ def _check_keys(core: Core[Any, Any]) -> tuple[int, int]:
         for lease in leases:
             live += 1
             assert core._leases.get(lease._number) is lease, "I3"
-            assert lease._standing in (core._leased, core._reserved), "I3"
+            assert lease._standing is core._leased or isinstance(lease._standing, Call), "I3"
         if anchor._item is not None:
             versions = [copy._version for copy in copies]
             assert len(set(versions)) == len(versions), "I4"
@@ -151,11 +151,10 @@ def _check_calls(core: Core[Any, Any], available: int) -> None:
     waiting = {call.ticket: call for calls in lists for call in calls}
     assert waiting == core._calls, "I7"
     assert all(call.outcome is Outcome.WAITING for call in waiting.values()), "I7"
-    reserved = [n for n, lease in core._leases.items() if lease._standing is core._reserved]
-    assert sorted(core._waiters) == reserved, "I7"
-    for number, call in core._waiters.items():
-        assert call.outcome is Outcome.RESERVED, "I7"
-        assert call.lease is core._leases[number], "I7"
+    for lease in core._leases.values():
+        if isinstance(lease._standing, Call):
+            assert lease._standing.outcome is Outcome.RESERVED, "I7"
+            assert lease._standing.lease is lease, "I7"
     alarms = {id(call.alarm) for call in waiting.values() if call.alarm is not None}
     assert alarms == {id(alarm) for alarm in core._waits}, "I7"
 

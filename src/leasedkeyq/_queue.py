@@ -188,10 +188,13 @@ class LeasedKeyQueue(Generic[K, V]):
             finally:
                 self._settle()
             raise
+        core = self._core
+        timeless = core.due is None and call.duration == inf
         try:
-            return self._core.resume(call, self._loop.time())
+            return core.resume(call, 0.0 if timeless else self._loop.time())
         finally:
-            self._settle()
+            if core.news:
+                self._settle()
 
     # -- leases ----------------------------------------------------------------
 
@@ -303,19 +306,18 @@ class LeasedKeyQueue(Generic[K, V]):
             return
         core.news = False
         loop = self._loop
-        if loop is None or loop.is_closed():
-            return  # nobody is left to be woken
-        calls, core.settled = core.settled, []
-        for call in calls:
-            future = cast("Future[None]", call.caller)
-            if not future.done():
-                future.set_result(None)
+        if core.settled:
+            calls, core.settled = core.settled, []
+            for call in calls:
+                future = cast("Future[None]", call.caller)
+                if not future.done() and not loop.is_closed():
+                    future.set_result(None)
         if core.alarm != self._armed:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._armed = core.alarm
-            if core.alarm != inf:
+            if core.alarm != inf and not loop.is_closed():
                 self._timer = loop.call_at(max(core.alarm, not_before), _ring, ref(self))
 
     def _time_out(self) -> None:

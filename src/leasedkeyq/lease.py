@@ -111,7 +111,8 @@ class Lease(Timed, Generic[K]):
     _value: Any
     _version: int  # of two values of a key, the one put later has the higher
     _item: Any  # the key's `Item`, once it has one
-    _standing: Any  # a `Standing` from the grant on; None before it, and if rebuilt
+    _standing: Any  # None before the grant, and if rebuilt; the `Call` that it is reserved
+    # for; then a `Standing`
     _duration: float  # that it was granted with
 
     def __init__(self, token: str, key: K) -> None:
