@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ._deadlines import Timed
 from ._key import Item
 from ._linkedlist import Node
-from .lease import Lease
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -56,7 +55,7 @@ class Call(Node, Generic[K, V]):
         self.timeout = timeout
         self.alarm: Alarm[K, V] | None = None
         self.caller: Caller = _PATIENT
-        self.lease: Lease[K] | None = None  # once reserved
+        self.lease: Any = None  # the `Lease`, while a copy is reserved
         self.outcome = Outcome.WAITING
 
 

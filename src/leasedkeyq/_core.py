@@ -291,7 +291,7 @@ class Core(Generic[K, V]):
         item = anchor._item
         copy = anchor if item is None else item.available
         if copy is not None and copy._standing is None:
-            cast("LinkedList[Lease[K]]", copy._list).unlink(copy)
+            copy._list.unlink(copy)
             self._grant(copy, self._leased)
             return self._start(copy, duration, now)
         if timeout is not None and timeout <= 0:
@@ -585,7 +585,7 @@ class Core(Generic[K, V]):
 
     def _dismiss(self, call: Call[K, V]) -> None:
         """Take a call out of the waiting ones."""
-        calls = cast("LinkedList[Call[K, V]]", call._list)
+        calls: LinkedList[Call[K, V]] = call._list
         calls.unlink(call)
         if call.item is not None and calls.first is None:
             call.item.takers = None
@@ -609,10 +609,10 @@ class Core(Generic[K, V]):
 
     def _collect(self, call: Call[K, V]) -> Lease[K]:
         """Take the reserved copy from a call."""
-        lease = call.lease
+        lease: Lease[K] = call.lease
         call.lease = None
         call.outcome = Outcome.LEFT
-        return cast("Lease[K]", lease)
+        return lease
 
     def _grant(self, copy: Lease[K], standing: Standing | Call[K, V]) -> None:
         """Turn an available copy, out of the line by now, into a live lease."""

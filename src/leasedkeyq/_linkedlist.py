@@ -23,7 +23,7 @@ class Node:
 
     __slots__ = ("_list", "_next", "_prev")
 
-    _list: LinkedList[Any] | None
+    _list: Any  # the list that holds the node, or None
     _prev: Any
     _next: Any
 

@@ -8,13 +8,13 @@ that a call that is cancelled leaves the core. Everything else is the core's.
 from __future__ import annotations
 
 import sys
-from asyncio import AbstractEventLoop, BaseEventLoop, Future, TimerHandle, get_running_loop
+from asyncio import AbstractEventLoop, BaseEventLoop, TimerHandle, get_running_loop
 from collections.abc import Callable
 from math import inf
 from threading import get_ident
 from time import get_clock_info
 from types import TracebackType
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar
 from weakref import ref
 
 from ._call import Call
@@ -154,7 +154,7 @@ class LeasedKeyQueue(Generic[K, V]):
         finally:
             if core.news:
                 self._settle()
-        return outcome if type(outcome) is tuple else await self._wait(outcome)
+        return outcome if type(outcome) is tuple else await self._wait(outcome)  # type: ignore[arg-type]
 
     async def take(
         self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None
@@ -174,11 +174,10 @@ class LeasedKeyQueue(Generic[K, V]):
             outcome = core.take(key, timeout, lease_timeout, self._loop.time())
         finally:
             self._settle()
-        return outcome if type(outcome) is tuple else await self._wait(outcome)
+        return outcome if type(outcome) is tuple else await self._wait(outcome)  # type: ignore[arg-type]
 
-    async def _wait(self, outcome: Delivery[K, V] | Call[K, V]) -> Delivery[K, V]:
-        call = cast("Call[K, V]", outcome)
-        call.caller = future = cast(AbstractEventLoop, self._loop).create_future()
+    async def _wait(self, call: Call[K, V]) -> Delivery[K, V]:
+        call.caller = future = self._loop.create_future()
         try:
             await future
         except BaseException:
@@ -309,9 +308,13 @@ class LeasedKeyQueue(Generic[K, V]):
         if core.settled:
             calls, core.settled = core.settled, []
             for call in calls:
-                future = cast("Future[None]", call.caller)
-                if not future.done() and not loop.is_closed():
-                    future.set_result(None)
+                future: Any = call.caller
+                if not future.done():
+                    try:
+                        future.set_result(None)
+                    except RuntimeError:
+                        if not loop.is_closed():
+                            raise  # otherwise nobody is left to be woken
         if core.alarm != self._armed:
             if self._timer is not None:
                 self._timer.cancel()
