@@ -28,6 +28,10 @@ class VirtualLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         """Let time pass while the loop is blocked: no timer gets its turn meanwhile."""
         self._selector.clock.advance(seconds)
 
+    def timers(self) -> list[float]:
+        """When each timer that is armed will ring."""
+        return sorted(timer.when() for timer in self._scheduled if not timer.cancelled())
+
     def close(self) -> None:
         super().close()
         assert self.complaints == [], self.complaints
@@ -39,11 +43,16 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
         return runner.run(main)
 
 
-def jump(seconds: float) -> None:
-    """`VirtualLoop.jump` of the running loop."""
+def running() -> VirtualLoop:
+    """The loop that runs."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
-    loop.jump(seconds)
+    return loop
+
+
+def jump(seconds: float) -> None:
+    """`VirtualLoop.jump` of the running loop."""
+    running().jump(seconds)
 
 
 async def ticks(number: int) -> None:

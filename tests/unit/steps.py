@@ -61,6 +61,11 @@ async def outcome(task: "asyncio.Task[T]") -> T | BaseException:
     return result
 
 
+async def outcomes(tasks: "list[asyncio.Task[T]]") -> list[T | BaseException]:
+    """What becomes of each."""
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def state(queue: LeasedKeyQueue[K, V]) -> dict[str, object]:
     """Everything that introspection shows."""
     check(queue)

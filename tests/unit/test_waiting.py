@@ -1,0 +1,705 @@
+"""Calls that wait: who is served, when, and with what."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.subject import (
+    InvalidLeaseError,
+    Lease,
+    LeasedKeyQueue,
+    LeaseExpiredError,
+    QueueClosedError,
+)
+from tests.unit.steps import (
+    blocked,
+    check,
+    drain,
+    keys,
+    lease,
+    outcome,
+    outcomes,
+    put_leased,
+    state,
+)
+from tests.virtual import TICK, jump, quiet, running, ticks
+
+Queue = LeasedKeyQueue[str, int]
+
+# Every way in which a copy of "k" can become available, with its value then.
+WAYS: dict[str, tuple[Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]], int]] = {}
+
+
+def way(
+    value: int,
+) -> Callable[[Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]]], None]:
+    """Add a way: it prepares the queue, and returns the operation."""
+
+    def add(prepare: Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]]) -> None:
+        WAYS[prepare.__name__] = prepare, value
+
+    return add
+
+
+@way(1)
+async def put(queue: Queue) -> Callable[[], Awaitable[object]]:
+    return lambda: queue.put("k", 1)
+
+
+@way(2)
+async def put_buffer(queue: Queue) -> Callable[[], Awaitable[object]]:
+    await put_leased(queue, "k", 1)
+    return lambda: queue.put("k", 2, if_in_flight="buffer")
+
+
+@way(1)
+async def release(queue: Queue) -> Callable[[], Awaitable[object]]:
+    leased = await put_leased(queue, "k", 1)
+    return lambda: queue.release(leased)
+
+
+@way(1)
+async def release_to_front(queue: Queue) -> Callable[[], Awaitable[object]]:
+    leased = await put_leased(queue, "k", 1)
+    return lambda: queue.release(leased, requeue_front=True)
+
+
+@way(2)
+async def release_with_deferred(queue: Queue) -> Callable[[], Awaitable[object]]:
+    leased = await put_leased(queue, "k", 1)
+    await queue.put("k", 2, if_in_flight="defer")
+    return lambda: queue.release(leased)
+
+
+@way(2)
+async def ack_with_deferred(queue: Queue) -> Callable[[], Awaitable[object]]:
+    leased = await put_leased(queue, "k", 1)
+    await queue.put("k", 2, if_in_flight="defer")
+    return lambda: queue.ack(leased)
+
+
+@way(1)
+async def expiry_found_by_the_timer(queue: Queue) -> Callable[[], Awaitable[object]]:
+    await put_leased(queue, "k", 1, lease_timeout=5)
+    return lambda: asyncio.sleep(5)
+
+
+@way(1)
+async def expiry_found_by_an_operation(queue: Queue) -> Callable[[], Awaitable[object]]:
+    await put_leased(queue, "k", 1, lease_timeout=5)
+
+    async def look() -> None:
+        jump(5)
+        await queue.qsize()
+
+    return look
+
+
+@way(1)
+async def cancellation_of_another_reservation(queue: Queue) -> Callable[[], Awaitable[object]]:
+    other = await blocked(queue.get())
+
+    async def reserve_and_cancel() -> None:
+        await queue.put("k", 1)
+        other.cancel()
+        await asyncio.wait([other])
+
+    return reserve_and_cancel
+
+
+every_way = pytest.mark.parametrize(("prepare", "value"), WAYS.values(), ids=WAYS)
+
+
+@every_way
+@pytest.mark.req("WAIT-1", "WAIT-2")
+@pytest.mark.parametrize("wait", ["get", "take"])
+async def test_whatever_makes_a_copy_available_serves_the_call_that_waits(
+    prepare: Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]], value: int, wait: str
+) -> None:
+    queue = Queue()
+    operate = await prepare(queue)
+    waiting = await blocked(queue.get() if wait == "get" else queue.take("k"))
+    await operate()
+    assert await queue.qsize() == 0
+    key, got, granted = await waiting
+    assert (key, got, granted.key) == ("k", value, "k")
+    await queue.ack(granted)
+    check(queue)
+
+
+@every_way
+@pytest.mark.req("WAIT-1", "WAIT-2", "WAIT-3")
+@pytest.mark.parametrize("waits", list(itertools.product(["get", "take", "take other"], repeat=3)))
+async def test_the_longest_waiting_of_those_that_want_it_is_served(
+    prepare: Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]],
+    value: int,
+    waits: tuple[str, ...],
+) -> None:
+    queue = Queue()
+    operate = await prepare(queue)
+    calls = {
+        "get": lambda: queue.get(),
+        "take": lambda: queue.take("k"),
+        "take other": lambda: queue.take("other"),
+    }
+    tasks = [await blocked(calls[wait]()) for wait in waits]
+    await operate()
+    await quiet()
+    served = [index for index, task in enumerate(tasks) if task.done()]
+    wanting = [index for index, wait in enumerate(waits) if wait != "take other"]
+    assert served == wanting[:1]
+    assert await queue.qsize() == (0 if wanting else 1)
+    check(queue)
+    await queue.close()
+    await outcomes(tasks)
+    check(queue)
+
+
+@pytest.mark.req("WAIT-2")
+async def test_calls_are_served_in_the_order_of_their_arrival() -> None:
+    queue = Queue()
+    tasks = [await blocked(queue.get()) for _ in range(5)]
+    for number in range(5):
+        await queue.put(str(number), number)
+    assert [(await task)[1] for task in tasks] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.req("WAIT-2")
+async def test_takes_of_one_key_are_served_in_the_order_of_their_arrival() -> None:
+    queue = Queue()
+    tasks = [await blocked(queue.take("k")) for _ in range(3)]
+    for number in range(3):
+        await queue.put("k", number, if_in_flight="buffer")
+    assert [(await task)[1] for task in tasks] == [0, 1, 2]
+
+
+@pytest.mark.req("WAIT-1", "WAIT-2")
+async def test_several_expired_copies_go_to_several_calls_in_order() -> None:
+    queue = Queue()
+    for key, timeout in (("a", 3), ("b", 1), ("c", 2)):
+        await put_leased(queue, key, 1, lease_timeout=timeout)
+    tasks = [await blocked(queue.get()) for _ in range(2)]
+    tasks.insert(1, await blocked(queue.take("a")))
+    jump(10)
+    assert [(await task)[0] for task in tasks] == ["b", "a", "c"]
+
+
+@pytest.mark.req("WAIT-3")
+async def test_nobody_barges_in_between_the_offer_and_the_wake_up() -> None:
+    queue = Queue()
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)  # reserved by now, though nobody has woken yet
+    with pytest.raises(asyncio.TimeoutError):
+        await queue.get(0)
+    with pytest.raises(asyncio.TimeoutError):
+        await queue.take("k", 0)
+    assert (await waiting)[0] == "k"
+
+
+@pytest.mark.req("WAIT-3")
+async def test_nobody_is_woken_in_vain() -> None:
+    queue = Queue()
+    woken: list[str] = []
+
+    class Observed:
+        """An awaitable that notes each time its task is stepped."""
+
+        def __init__(self, name: str, call: Awaitable[object]) -> None:
+            self.name, self.steps = name, call.__await__()
+
+        def __await__(self):  # type: ignore[no-untyped-def]
+            try:
+                yielded = next(self.steps)
+                while True:
+                    yield yielded
+                    woken.append(self.name)
+                    yielded = self.steps.send(None)
+            except StopIteration as stop:
+                return stop.value
+
+    async def watch(name: str, call: Awaitable[object]) -> object:
+        return await Observed(name, call)
+
+    calls = {"get": queue.get(), "take k": queue.take("k"), "take z": queue.take("z")}
+    tasks = {name: await blocked(watch(name, call)) for name, call in calls.items()}
+    await queue.put("a", 1)
+    await queue.put("k", 1)
+    await queue.put("b", 1)
+    await quiet()
+    assert woken == ["get", "take k"]
+    assert not tasks["take z"].done()
+    await queue.put("z", 1)
+    await tasks["take z"]
+    assert woken == ["get", "take k", "take z"]
+
+
+@pytest.mark.req("WAIT-4", "KEY-2")
+async def test_a_reserved_copy_counts_as_in_flight() -> None:
+    queue = Queue()
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)
+    expected = {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
+    assert await state(queue) == expected
+    await waiting
+    assert await state(queue) == expected
+
+
+@pytest.mark.req("WAIT-4", "WAIT-6")
+@pytest.mark.parametrize("policy", ["update", "reject", "buffer", "defer"])
+async def test_put_treats_a_reserved_key_as_one_in_flight(policy: str) -> None:
+    queue = Queue()
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)
+    if policy == "reject":
+        with pytest.raises(Exception, match="in flight"):
+            await queue.put("k", 2, if_in_flight="reject")
+    else:
+        await queue.put("k", 2, if_in_flight=policy)  # type: ignore[arg-type]
+    _, value, granted = await waiting
+    assert value == (2 if policy == "update" else 1)
+    assert await queue.qsize() == (1 if policy == "buffer" else 0)
+    await queue.ack(granted)
+    assert await drain(queue) == ([("k", 2)] if policy in ("buffer", "defer") else [])
+
+
+@pytest.mark.req("WAIT-5")
+@pytest.mark.parametrize("wait", ["get", "take"])
+async def test_the_clock_of_a_lease_starts_when_the_call_resumes(wait: str) -> None:
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=10)
+    waiting = await blocked(queue.get() if wait == "get" else queue.take("k"))
+    await queue.put("k", 1)
+    jump(25)  # the loop is blocked for longer than the lease is to last
+    granted = (await waiting)[2]
+    await asyncio.sleep(10 - TICK)
+    await queue.extend(granted)
+    await asyncio.sleep(10)
+    with pytest.raises(LeaseExpiredError):
+        await queue.ack(granted)
+
+
+@pytest.mark.req("WAIT-5")
+async def test_a_reserved_copy_does_not_expire() -> None:
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=1)
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)
+    jump(100)
+    assert await state(queue) == {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
+    await queue.ack((await waiting)[2])
+    assert await queue.inflight_size() == 0
+
+
+@pytest.mark.req("WAIT-6")
+async def test_a_call_gets_the_value_as_it_stands_when_it_resumes() -> None:
+    queue = Queue()
+    waiting = await blocked(queue.get())
+    for value in range(5):
+        await queue.put("k", value)
+    assert (await waiting)[1] == 4
+
+
+@pytest.mark.req("WAIT-9", "WAIT-13")
+@pytest.mark.parametrize("wait", ["get", "take"])
+async def test_a_wait_ends_after_its_timeout(wait: str) -> None:
+    queue = Queue()
+    started = running().time()
+    with pytest.raises(asyncio.TimeoutError, match=r"within 5.0 s"):
+        await (queue.get(5) if wait == "get" else queue.take("k", 5))
+    assert running().time() == started + 5
+    assert running().timers() == []
+    check(queue)
+
+
+@pytest.mark.req("WAIT-9")
+async def test_waits_end_each_at_its_own_time() -> None:
+    queue = Queue()
+    ended: list[float] = []
+
+    async def wait(timeout: float) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await queue.get(timeout)
+        ended.append(running().time())
+
+    timeouts = [3, 1, 2, 1, 5, 2.5, 4, 0.5]
+    await asyncio.gather(*map(wait, timeouts))
+    assert ended == sorted(timeouts)
+    check(queue)
+
+
+@pytest.mark.req("WAIT-9")
+@pytest.mark.parametrize("wait", ["get", "take"])
+async def test_other_traffic_neither_prolongs_a_wait_nor_shortens_it(wait: str) -> None:
+    queue = Queue()
+    older = [await blocked(queue.get()) for _ in range(20)]  # served first
+    started = running().time()
+    waiting = asyncio.create_task(queue.get(2) if wait == "get" else queue.take("k", 2))
+    for number in range(20):
+        await asyncio.sleep(0.09)
+        await queue.put(str(number), number)
+        await queue.ack((await older[number])[2])
+        cancelled = await blocked(queue.get(1))
+        cancelled.cancel()
+    with pytest.raises(asyncio.TimeoutError):
+        await waiting
+    assert running().time() == started + 2
+    assert running().timers() == []
+
+
+@pytest.mark.req("WAIT-10")
+@pytest.mark.parametrize("wait", ["get", "take"])
+async def test_without_timeout_a_call_waits_for_ever(wait: str) -> None:
+    queue = Queue()
+    waiting = await blocked(queue.get() if wait == "get" else queue.take("k"))
+    assert running().timers() == []
+    jump(1e9)
+    await quiet()
+    await queue.put("k", 1)
+    assert (await waiting)[0] == "k"
+
+
+@pytest.mark.req("WAIT-11", "WAIT-13", "OP-2")
+@pytest.mark.parametrize("timeout", [0, -1, -1e9, 0.0, float("-inf")])
+async def test_a_timeout_of_zero_or_less_takes_what_is_there_or_raises_at_once(
+    timeout: float,
+) -> None:
+    queue = Queue()
+    for call in (queue.get(timeout), queue.take("k", timeout)):
+        with pytest.raises(asyncio.TimeoutError):
+            call.send(None)  # to suspend would return
+    await queue.put("k", 1)
+    for call in (queue.get(timeout), queue.take("k", timeout)):
+        with pytest.raises(StopIteration) as stop:
+            call.send(None)
+        key, value, granted = stop.value.value
+        assert (key, value) == ("k", 1)
+        await queue.release(granted)
+    assert await keys(queue) == ["k"]
+
+
+@pytest.mark.req("WAIT-11", "EXP-1")
+async def test_a_timeout_of_zero_finds_what_is_due_at_this_moment() -> None:
+    queue = Queue()
+    await put_leased(queue, "k", 1, lease_timeout=1)
+    jump(1 - TICK)
+    for call in (queue.get(0), queue.take("k", 0)):
+        with pytest.raises(asyncio.TimeoutError):
+            await call
+    jump(TICK)
+    assert (await queue.take("k", 0))[0] == "k"
+
+
+@pytest.mark.req("OP-1", "OP-2")
+async def test_nothing_but_get_and_take_suspends() -> None:
+    queue = Queue()
+    leases = [await put_leased(queue, key, 1) for key in "abc"]
+    await queue.put("k", 1)
+    for coroutine in (
+        queue.start(),
+        queue.put("x", 1),
+        queue.get(),
+        queue.take("x"),
+        queue.ack(leases[0]),
+        queue.release(leases[1]),
+        queue.extend(leases[2]),
+        queue.peek("k"),
+        queue.contains("k"),
+        queue.available_keys(),
+        queue.inflight_keys(),
+        queue.qsize(),
+        queue.inflight_size(),
+        queue.close(),
+    ):
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+
+
+@pytest.mark.req("WAIT-12")
+@pytest.mark.parametrize("blocked_for", [1, 100])
+async def test_a_copy_reserved_when_the_timeout_fires_is_returned(blocked_for: float) -> None:
+    queue = Queue()
+    waiting = await blocked(queue.get(1))
+    await queue.put("k", 1)
+    jump(blocked_for)
+    assert (await waiting)[0] == "k"
+
+
+@pytest.mark.req("WAIT-12", "EXP-1")
+async def test_a_lease_that_falls_due_with_the_timeout_comes_first() -> None:
+    queue = Queue()
+    await put_leased(queue, "k", 1, lease_timeout=5)
+    assert (await queue.get(5))[:2] == ("k", 1)
+
+
+@pytest.mark.req("WAIT-7", "WAIT-13")
+async def test_a_call_that_timed_out_but_has_not_resumed_is_offered_nothing() -> None:
+    queue = Queue()
+    waiting = await blocked(queue.take("k", 5))
+    running().call_at(running().time() + 5, lambda: None)
+    await asyncio.sleep(5)  # wakes in the very tick in which the timeout fires
+    await queue.put("k", 1)
+    assert isinstance(await outcome(waiting), TimeoutError)
+    assert await keys(queue) == ["k"]
+
+
+@pytest.mark.req("WAIT-7", "EXP-6")
+async def test_a_call_that_timed_out_leaves_nothing_behind() -> None:
+    queue = Queue()
+    for key in "abc":
+        with pytest.raises(asyncio.TimeoutError):
+            await queue.take(key, 1)
+    assert await state(queue) == {"available": {}, "in flight": set(), "sizes": (0, 0)}
+    assert running().timers() == []
+    await queue.put("a", 1)
+    assert await keys(queue) == ["a"]
+
+
+@pytest.mark.req("WAIT-7", "KEY-1")
+async def test_the_key_of_a_take_that_failed_is_not_known_any_more() -> None:
+    """The key that is put later is the object that comes out, not the one of the take."""
+    queue = LeasedKeyQueue[float, int]()
+    with pytest.raises(asyncio.TimeoutError):
+        await queue.take(1, 1)
+    await queue.put(1.0, 1)
+    assert type((await queue.get())[0]) is float
+
+
+# -- expiry and timers -----------------------------------------------------------
+
+
+@pytest.mark.req("EXP-5", "EXP-1")
+@pytest.mark.parametrize("wait", ["get", "take"])
+@pytest.mark.parametrize("timeout", [TICK, 0.001, 0.25, 1 / 3, 1, 1e4])
+async def test_a_waiting_call_is_served_at_the_deadline_on_time(wait: str, timeout: float) -> None:
+    queue = Queue()
+    await put_leased(queue, "k", 1, lease_timeout=timeout)
+    started = running().time()
+    await (queue.get() if wait == "get" else queue.take("k"))
+    assert timeout <= running().time() - started + 1e-12
+    assert running().time() - started < timeout + 2 * TICK
+
+
+@pytest.mark.req("WAIT-9", "EXP-5")
+@pytest.mark.parametrize("start", [0.1, 0.7])
+@pytest.mark.parametrize("timeout", [0.2, 1 / 3, 2 / 3, 0.0000015])
+async def test_a_deadline_between_two_ticks_of_the_clock_is_met(
+    start: float, timeout: float
+) -> None:
+    """The loop fires such a timer early, for it rounds to its clock's resolution."""
+    queue = Queue()
+    await asyncio.sleep(start)
+    with pytest.raises(asyncio.TimeoutError):
+        await queue.get(timeout)
+    assert running().time() - start - timeout < 2 * TICK
+    await put_leased(queue, "k", 1, lease_timeout=timeout)
+    started = running().time()
+    await queue.get()
+    assert running().time() - started - timeout < 2 * TICK
+
+
+@pytest.mark.req("EXP-5")
+async def test_get_with_a_long_timeout_is_served_by_a_short_lease() -> None:
+    queue = Queue()
+    await put_leased(queue, "k", 1, lease_timeout=0.5)
+    await queue.get(timeout=50)
+    assert running().time() == 0.5
+
+
+@pytest.mark.req("EXP-5")
+async def test_a_lease_granted_or_extended_during_a_wait_is_served_on_time() -> None:
+    queue = Queue()
+    leases = {key: await put_leased(queue, key, 1) for key in "ab"}
+    waiting = await blocked(queue.take("a"))
+    third = await blocked(queue.take("b"))
+    await put_leased(queue, "c", 1, lease_timeout=2)
+    assert (await queue.get())[0] == "c"
+    assert running().time() == 2
+    await queue.extend(leases["a"], 8)
+    await queue.extend(leases["b"], 4)
+    await queue.extend(leases["a"], 6)
+    await third
+    assert running().time() == 2 + 4
+    await waiting
+    assert running().time() == 2 + 6
+
+
+@pytest.mark.req("EXP-5")
+async def test_there_is_never_more_than_one_timer() -> None:
+    queue = Queue()
+    tasks = [await blocked(queue.take(str(number), 100 + number)) for number in range(50)]
+    tasks += [await blocked(queue.get(90 - number)) for number in range(50)]
+    assert len(running().timers()) == 1
+    for number in range(100, 150):
+        await queue.put(str(number), 0)
+    for task in tasks[50:]:
+        await queue.extend((await task)[2], 1 + int((await task)[0]))
+    assert len(running().timers()) == 1
+    await queue.close()
+    assert running().timers() == []
+    await outcomes(tasks)
+
+
+@pytest.mark.req("EXP-6")
+async def test_without_timed_leases_and_timed_waits_no_timer_is_armed() -> None:
+    queue = Queue()
+    leased = await put_leased(queue, "a", 1)
+    waiting = await blocked(queue.get())
+    taking = await blocked(queue.take("b"))
+    await queue.release(leased)
+    await queue.put("b", 1)
+    assert running().timers() == []
+    assert [(await task)[0] for task in (waiting, taking)] == ["a", "b"]
+
+
+@pytest.mark.req("EXP-5", "EXP-6")
+async def test_a_timer_goes_with_the_last_call_or_lease_that_needs_it() -> None:
+    queue = Queue()
+    leased = await put_leased(queue, "a", 1, lease_timeout=100)
+    waiting = await blocked(queue.get(50))
+    assert running().timers() == [50]
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert running().timers() == []
+    waiting = await blocked(queue.get())
+    assert running().timers() == [100]
+    await queue.ack(leased)
+    assert running().timers() == []
+    await queue.put("b", 1)
+    await waiting
+
+
+@pytest.mark.req("EXP-7", "CLOSE-2")
+async def test_close_leaves_no_timer_no_task_and_no_future_behind() -> None:
+    tasks_before = asyncio.all_tasks()
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=5)
+    await put_leased(queue, "a", 1)
+    waiting = [await blocked(queue.get(9)), await blocked(queue.take("z"))]
+    await queue.close()
+    assert running().timers() == []
+    for task in waiting:
+        assert isinstance(await outcome(task), QueueClosedError)
+    assert asyncio.all_tasks() == tasks_before
+    check(queue)
+
+
+@pytest.mark.req("EXP-5")
+async def test_an_idle_queue_causes_no_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=0.001)
+    await put_leased(queue, "a", 1)
+    rounds = 0
+    once = running()._run_once
+
+    def counted() -> None:
+        nonlocal rounds
+        rounds += 1
+        once()
+
+    monkeypatch.setattr(running(), "_run_once", counted)
+    await asyncio.sleep(1000)
+    assert rounds <= 3
+
+
+# -- close ---------------------------------------------------------------------
+
+
+@pytest.mark.req("CLOSE-1")
+async def test_close_returns_what_is_in_flight_to_the_front_in_the_order_of_the_grants() -> None:
+    """A closed queue gives nothing out, so the line is read from the core."""
+    queue = Queue()
+    await queue.put("waits", 1)
+    granted = [await put_leased(queue, key, 1) for key in "abc"]
+    await queue.release(granted[0], requeue_front=True)
+    await lease(queue)  # a again, now the latest
+    back = await put_leased(queue, "back", 1)
+    await queue.release(back, requeue_front=True)
+    await queue.close()
+    assert await state(queue) == {
+        "available": dict.fromkeys(["waits", "a", "b", "c", "back"], 1),
+        "in flight": set(),
+        "sizes": (5, 0),
+    }
+    if hasattr(queue, "_core"):
+        line = queue._core.dump().splitlines()
+        assert line[1:3] == [
+            "returned=['b', 'c', 'a', 'back']",
+            "arrived=['waits']",
+        ]
+
+
+@pytest.mark.req("CLOSE-2", "WAIT-8")
+@pytest.mark.parametrize("wait", ["get", "take"])
+@pytest.mark.parametrize("after", range(4))
+async def test_close_ends_a_call_at_any_moment_of_its_life(wait: str, after: int) -> None:
+    """Put in the tick before, so the call may wait, have a copy reserved, or have resumed."""
+    queue = Queue()
+    waiting = await blocked(queue.get() if wait == "get" else queue.take("k"))
+    await queue.put("k", 1)
+    await ticks(after)
+    resumed = waiting.done()
+    await queue.close()
+    result = await outcome(waiting)
+    if resumed:
+        assert isinstance(result, tuple)
+        assert isinstance(result[2], Lease)
+        with pytest.raises(QueueClosedError):
+            await queue.ack(result[2])
+    else:
+        assert isinstance(result, QueueClosedError)
+    assert await state(queue) == {"available": {"k": 1}, "in flight": set(), "sizes": (1, 0)}
+
+
+@pytest.mark.req("CLOSE-2")
+async def test_close_in_the_tick_of_the_timeout_or_the_cancellation() -> None:
+    queue = Queue()
+    timing_out = await blocked(queue.get(5))
+    cancelled = await blocked(queue.take("k", 5))
+    await asyncio.sleep(5)
+    cancelled.cancel()
+    await queue.close()
+    assert isinstance(await outcome(timing_out), TimeoutError)
+    assert isinstance(await outcome(cancelled), asyncio.CancelledError | TimeoutError)
+
+
+@pytest.mark.req("CLOSE-2")
+async def test_a_call_that_catches_the_close_finds_the_queue_closed() -> None:
+    queue = Queue()
+
+    async def stubborn() -> int:
+        refusals = 0
+        for _ in range(3):
+            try:
+                await queue.get()
+            except QueueClosedError:
+                refusals += 1
+        return refusals
+
+    waiting = await blocked(stubborn())
+    await queue.close()
+    assert await waiting == 3
+
+
+@pytest.mark.req("OP-3", "WAIT-5")
+async def test_the_return_of_a_reserved_copy_ends_the_leases_that_are_due_first() -> None:
+    """Seen by the call that resumes: its lease is granted before, and is not the one due."""
+    queue = Queue()
+    due = await put_leased(queue, "due", 1, lease_timeout=5)
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)
+    jump(5)
+    assert (await waiting)[0] == "k"
+    assert running().time() == 5
+    with pytest.raises(InvalidLeaseError):
+        await queue.ack(due)
+    assert await keys(queue) == ["due"]
+
+
+@pytest.mark.req("OP-3", "WAIT-8", "LINE-2")
+async def test_the_return_of_a_cancelled_reservation_goes_before_what_is_due() -> None:
+    queue = Queue()
+    await put_leased(queue, "due", 1, lease_timeout=5)
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)
+    jump(5)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert await keys(queue) == ["k", "due"]
