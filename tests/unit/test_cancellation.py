@@ -121,12 +121,6 @@ async def in_timeout(queue: Queue) -> Got:
         return await queue.take("k")
 
 
-async def in_task_group(queue: Queue) -> Got:
-    async with asyncio.TaskGroup() as group:
-        call = group.create_task(queue.get())
-    return call.result()
-
-
 VICTIMS: dict[str, Callable[[Queue], Coroutine[Any, Any, Got]]] = {
     "get": lambda queue: queue.get(),
     "take": lambda queue: queue.take("k"),
@@ -134,7 +128,6 @@ VICTIMS: dict[str, Callable[[Queue], Coroutine[Any, Any, Got]]] = {
     "take with timeout": lambda queue: queue.take("k", 900, lease_timeout=900),
     "get in wait_for": in_wait_for,
     "take in timeout": in_timeout,
-    "get in task group": in_task_group,
 }
 
 EAGER = [False] if sys.version_info < (3, 12) else [False, True]
