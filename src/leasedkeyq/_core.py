@@ -323,7 +323,7 @@ class Core(Generic[K, V]):
     def resume(self, call: Call[K, V], now: float) -> Delivery[K, V]:
         """Resume: a call whose wait is over gets its lease, which starts now, or its error."""
         if call.outcome is Outcome.RESERVED:
-            if self.due is not None:
+            if self.due is not None and now >= self.due:
                 self._enter(now)
             lease = self._collect(call)
             lease._standing = self._leased
@@ -341,7 +341,7 @@ class Core(Generic[K, V]):
         if call.outcome is Outcome.WAITING:
             self._dismiss(call)
         elif call.outcome is Outcome.RESERVED:
-            if self.due is not None:
+            if self.due is not None and now >= self.due:
                 self._enter(now)
             lost = self._return(self._collect(call), self._released, self._returned, front=True)
             del lost
