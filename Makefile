@@ -11,15 +11,15 @@ BIN := .venv/bin
 VENV := .venv/.made-from-lock
 
 # What `make test` runs, in this order, up to the first that fails.
-STEPS := lint types unit coverage vendor
+STEPS := lint types unit coverage vendored manual
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types unit coverage vendor stateful spec conformance bench \
-	mutants docs lock clean
+.PHONY: help run test lint format types unit coverage vendored vendor manual stateful spec \
+	conformance bench mutants docs release-check lock clean
 
 help:  ## show this list
-	@$(PYTHON) -c 'import re; [print("make %-12s %s" % target) for target in \
-		re.findall(r"^(\w+):.*?## (.*)", open("Makefile").read(), re.M)]'
+	@$(PYTHON) -c 'import re; [print("make %-13s %s" % target) for target in \
+		re.findall(r"^([\w-]+):.*?## (.*)", open("Makefile").read(), re.M)]'
 
 run: $(VENV)  ## index a tree of files with workers that fail on purpose (DIR=folder)
 	@$(BIN)/python examples/index_tree.py $(DIR)
@@ -52,8 +52,14 @@ unit: $(VENV)  ## unit tests of the built wheel on every Python found (3.11 to 3
 coverage: $(VENV)  ## every line and branch of the package, by the unit tests alone
 	@$(BIN)/nox -s coverage
 
-vendor: $(VENV)  ## unit tests of a copy under another name, the original absent
+vendored: $(VENV)  ## unit tests of a copy under another name, the original absent
 	@$(BIN)/nox -s vendored
+
+vendor:  ## copy the package into a tree, with a manifest (DEST=path/of/the/package)
+	@$(PYTHON) vendor.py copy $(DEST)
+
+manual: $(VENV)  ## run what the manual shows, the examples, and the tracing of every rule
+	@$(BIN)/pytest tests/docs tests/examples
 
 stateful: $(VENV)  ## random schedules against a model
 	@$(BIN)/pytest tests/stateful -n 2
@@ -71,7 +77,10 @@ mutants: $(VENV)  ## do the tests notice when the code is changed?
 	@$(BIN)/mutmut run
 
 docs: $(VENV)  ## build the manual into docs/_build
-	@$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build
+
+release-check: $(VENV)  ## build, install elsewhere and use what would be released
+	@$(BIN)/nox -s release
 
 lock: $(VENV)  ## write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)
 	@cd requirements && for lock in test dev; do \

@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import findpython
@@ -19,6 +22,19 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 VENDORED_AS = "acme._vendor.keyed_queue"
+EXAMPLES_NEED = ("aiohttp", "rich", "typer", "watchfiles")
+FIRST_PROGRAM = """
+import asyncio, leasedkeyq
+
+async def main():
+    async with leasedkeyq.LeasedKeyQueue(default_lease_timeout=30) as queue:
+        await queue.put("key", "value")
+        key, value, lease = await queue.get()
+        await queue.ack(lease)
+        print(leasedkeyq.__version__, leasedkeyq.__file__, key, value)
+
+asyncio.run(main())
+"""
 
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
@@ -122,7 +138,8 @@ def vendored(session: nox.Session) -> None:
     tree = Path(session.create_tmp()) / "vendored"
     shutil.rmtree(tree, ignore_errors=True)
     copy = tree.joinpath(*VENDORED_AS.split("."))
-    shutil.copytree(ROOT / "src" / "leasedkeyq", copy)
+    for command in ("copy", "check"):
+        session.run("python", str(ROOT / "vendor.py"), command, str(copy))
     for package in copy.parents[:2]:
         (package / "__init__.py").touch()
 
@@ -139,3 +156,38 @@ def vendored(session: nox.Session) -> None:
         "assert u.find_spec('leasedkeyq') is None, 'the original is importable'",
     )
     session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session(requires=["build"], python=NEWEST)
+def release(session: nox.Session) -> None:
+    """Hold what would be released against the tree; install it where nothing else is; use it."""
+    (wheel,) = DIST.glob("*.whl")
+    (sdist,) = DIST.glob("*.tar.gz")
+    package = ROOT / "src" / "leasedkeyq"
+    sources = {f"leasedkeyq/{path.name}" for path in package.iterdir() if path.is_file()}
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    if packed != sources:
+        session.error(f"the wheel and the tree differ in {sorted(packed ^ sources)}")
+    with tarfile.open(sdist) as archive:
+        unpacked = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = subprocess.run(
+        ["git", "ls-files", "src", "tests", "spec", "docs", "examples", "benchmarks"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    if missing := sorted(set(tracked) - unpacked):
+        session.error(f"the sdist lacks {missing}")
+
+    session.run_install("uv", "pip", "sync", "--quiet", "--allow-empty-requirements", os.devnull)
+    session.install("--no-deps", str(wheel))
+    session.run("uv", "pip", "check")
+    session.run("python", "-I", "-c", FIRST_PROGRAM)
+
+    # The examples use what others have made; the queue still has nothing but itself.
+    session.install("--constraint", "requirements/dev.txt", *EXAMPLES_NEED)
+    for example in sorted((ROOT / "examples").glob("*.py")):
+        session.log(f"-- {example.name}")
+        session.run("python", "-I", str(example), silent=True)

@@ -68,7 +68,7 @@ class TracedCore(Core[str, str]):
         }[operation]()
         self.events.append(
             Event(
-                now,
+                asyncio.get_running_loop().time(),
                 actor,
                 shown,
                 answer,
@@ -219,7 +219,7 @@ def draw(name: str) -> str:
         for woken in event.woken:
             message("queue", woken, "reserved", woken, dashed=True)
         y += ROW - 2
-        state = f"line: {', '.join(event.available) or '–'}   out: {', '.join(event.inflight) or '–'}"
+        state = f"line: {', '.join(event.available) or '–'} · out: {', '.join(event.inflight) or '–'}"
         messages.text(at["queue"], y, state, anchor="middle", style="muted on-line")
     y += ROW
     for lane in lanes:

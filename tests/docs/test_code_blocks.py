@@ -79,7 +79,7 @@ def run_console(block: Block, directory: Path) -> None:
     commands = [line.removeprefix("$ ") for line in lines]
     here = []
     for command in commands:
-        plain = command.split("#")[0].strip()
+        plain = command.split("  #")[0].strip()
         if plain.startswith("make "):
             target = next(word for word in plain.split()[1:] if "=" not in word)
             assert target in TARGETS, f"{block}: the Makefile has no target {target}"

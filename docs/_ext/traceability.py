@@ -1,0 +1,240 @@
+"""From each rule to what proves it, what carries it out and what tests it.
+
+The rules are in ``docs/assurance/requirements.toml``. Everything that they are traced to is read
+from its own source: properties and actions from the specification, the models that check them
+from the ``*.cfg`` files beside it, definitions from the package, claims from the tests' markers.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SPEC = ROOT / "spec"
+RULES = ROOT / "docs" / "assurance" / "requirements.toml"
+
+
+@dataclass(frozen=True)
+class Rule:
+    id: str
+    text: str
+    code: tuple[str, ...]
+    properties: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    beyond: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.id.rpartition("-")[0]
+
+
+@cache
+def groups() -> dict[str, str]:
+    titles: dict[str, str] = tomllib.loads(RULES.read_text(encoding="utf-8"))["groups"]
+    return titles
+
+
+@cache
+def rules() -> dict[str, Rule]:
+    table = tomllib.loads(RULES.read_text(encoding="utf-8"))["rules"]
+    return {
+        name: Rule(id=name, **{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+        for name, row in table.items()
+    }
+
+
+@cache
+def spec_definitions() -> dict[str, str]:
+    """What the specification and its models define, each with the comment before it."""
+    modules = [SPEC / "leasedkeyq.tla", *sorted(SPEC.glob("MC*.tla"))]
+    text = "\n".join(module.read_text(encoding="utf-8") for module in modules)
+    found = re.findall(r"((?:^\\\*.*\n)*)^(\w+)(?:\([^)]*\))? *==", text, re.MULTILINE)
+    return {
+        name: " ".join(line.removeprefix("\\*").strip() for line in comment.splitlines())
+        for comment, name in found
+    }
+
+
+@cache
+def spec_actions() -> frozenset[str]:
+    """The names in the next-state relation."""
+    text = (SPEC / "leasedkeyq.tla").read_text(encoding="utf-8")
+    body = re.search(r"^Next == (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert body is not None
+    return frozenset(re.findall(r"[A-Z]\w+", body[1])) & spec_definitions().keys()
+
+
+@cache
+def models() -> dict[str, tuple[str, ...]]:
+    """The models that check each property, by the name of their cfg file.
+
+    Those that are meant to fail (``*_fails.cfg``) prove nothing of the design.
+    """
+    checked: dict[str, list[str]] = {}
+    for config in sorted(set(SPEC.glob("*.cfg")) - set(SPEC.glob("*_fails.cfg"))):
+        section = ""
+        for word in re.findall(r"\S+", re.sub(r"\\\*.*", "", config.read_text(encoding="utf-8"))):
+            if word.isupper():
+                section = word
+            elif section in {"INVARIANT", "INVARIANTS", "PROPERTY", "PROPERTIES"}:
+                checked.setdefault(word, []).append(config.stem)
+    return {name: tuple(stems) for name, stems in checked.items()}
+
+
+@cache
+def definitions() -> dict[str, str]:
+    """The classes, functions and methods of the package, and the file of each."""
+    found = {}
+    for path in sorted((ROOT / "src" / "leasedkeyq").glob("*.py")):
+        for name in _defined(ast.parse(path.read_text(encoding="utf-8")).body, ""):
+            found[name] = path.name
+    return found
+
+
+def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield prefix + node.name
+            yield from _defined(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield prefix + node.name
+
+
+@cache
+def tests() -> dict[str, tuple[str, ...]]:
+    """The tests that claim each rule, by their pytest ids (parameters left out)."""
+    claims: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        everywhere = [
+            rule
+            for node in module.body
+            if isinstance(node, ast.Assign) and _is_pytestmark(node)
+            for rule in _claimed(node.value)
+        ]
+        for test, claimed in _tests_in(module.body, everywhere):
+            for rule in dict.fromkeys(claimed):
+                claims.setdefault(rule, []).append(f"{path.relative_to(ROOT)}::{test}")
+    return {rule: tuple(dict.fromkeys(ids)) for rule, ids in claims.items()}
+
+
+def _is_pytestmark(node: ast.Assign) -> bool:
+    return any(isinstance(t, ast.Name) and t.id == "pytestmark" for t in node.targets)
+
+
+def _tests_in(body: list[ast.stmt], inherited: list[str]) -> Iterator[tuple[str, list[str]]]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            own = inherited + [r for d in node.decorator_list for r in _claimed(d)]
+            for name, claimed in _tests_in(node.body, own):
+                yield f"{node.name}::{name}", claimed
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            # A state machine's rules and invariants may claim as well as its tests.
+            yield node.name, inherited + [r for d in node.decorator_list for r in _claimed(d)]
+
+
+def _claimed(node: ast.expr) -> list[str]:
+    """The rules named in ``pytest.mark.req(...)`` anywhere in an expression."""
+    return [
+        argument.value
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "req"
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+
+
+# -- what the manual shows ---------------------------------------------------------------------
+
+
+def _code(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def requirements() -> str:
+    """Every rule, with all that it is traced to."""
+    lines: list[str] = []
+    for group, title in groups().items():
+        lines += [f"## {title}", ""]
+        for rule in rules().values():
+            if rule.group == group:
+                lines += [*_rule(rule), ""]
+    return "\n".join(lines)
+
+
+def _rule(rule: Rule) -> list[str]:
+    lines = [f"({rule.id})=", f"**{rule.id}** {rule.text}", ""]
+    if rule.properties:
+        checked = dict.fromkeys(m for p in rule.properties for m in models().get(p, ()))
+        lines.append(f"- proved by {_code(rule.properties)}, checked in {_code(tuple(checked))}")
+    if rule.actions:
+        lines.append(f"- speaks of the spec's {_code(rule.actions)}")
+    if rule.beyond:
+        lines.append(f"- not in the specification: {rule.beyond}")
+    places = dict.fromkeys(f"`{name}` in `{definitions()[name]}`" for name in rule.code)
+    lines.append(f"- carried out by {', '.join(places)}")
+    claims = tests().get(rule.id, ())
+    lines.append(f"- tested by {len(claims)}: {_code(claims)}")
+    return lines
+
+
+def matrix() -> str:
+    """One line a rule."""
+    lines = ["| rule | properties | models | tests |", "| --- | --- | --- | --- |"]
+    for rule in rules().values():
+        checked = {m for p in rule.properties for m in models().get(p, ())}
+        lines.append(
+            f"| [{rule.id}](#{rule.id}) | {_code(rule.properties) or '–'} "
+            f"| {len(checked) or '–'} | {len(tests().get(rule.id, ()))} |"
+        )
+    return "\n".join(lines)
+
+
+def summary() -> str:
+    """The numbers behind the matrix."""
+    proved = [rule for rule in rules().values() if rule.properties]
+    claims = {test for claimed in tests().values() for test in claimed}
+    used = {p for rule in proved for p in rule.properties}
+    return (
+        f"{len(rules())} rules. {len(proved)} are proved by {len(used)} properties of the"
+        f" specification; the other {len(rules()) - len(proved)} concern what it does not model,"
+        f" and each says why. {len(claims)} tests claim a rule, and every rule is claimed.\n"
+    )
+
+
+def properties() -> str:
+    """The properties that the models check, in the specification's own words."""
+    lines = ["| property | what it says |", "| --- | --- |"]
+    words = ""
+    for name, comment in spec_definitions().items():
+        words = comment or words  # a comment may stand before the property's auxiliaries
+        if name in models():
+            text = re.sub(r"^\d+\. ", "", words).replace("|", "&#124;").replace("\\E", "some")
+            lines.append(f"| `{name}` | {text} |")
+            words = ""
+    return "\n".join(lines)
+
+
+def benchmarks() -> str:
+    """The plots and tables that the benchmarks left."""
+    plots = sorted((ROOT / "docs" / "_static" / "bench").glob("*.svg"))
+    if not plots:
+        return "This manual was built before the first measurement.\n"
+    return "\n\n".join(f"![{plot.stem}](/_static/bench/{plot.name})" for plot in plots)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "requirements": requirements,
+    "matrix": matrix,
+    "summary": summary,
+    "properties": properties,
+    "benchmarks": benchmarks,
+}
