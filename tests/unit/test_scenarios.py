@@ -1,0 +1,597 @@
+"""Bugs that happened to others, each as a test here.
+
+The reference in a docstring is the issue in which it was reported; where the project is
+not named, it is CPython's (bpo-, gh-). "0.0.7" is the first public release of this package.
+What is told here in one scenario is tested in all its variants elsewhere, next to its rule.
+"""
+
+import asyncio
+import copy
+import datetime
+import gc
+import itertools
+import math
+import pickle
+import sys
+import weakref
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from tests.subject import (
+    InvalidLeaseError,
+    Lease,
+    LeaseAlreadyAcknowledgedError,
+    LeasedKeyQueue,
+    LeaseExpiredError,
+    QueueClosedError,
+)
+from tests.unit.steps import (
+    blocked,
+    check,
+    drain,
+    keys,
+    lease,
+    outcome,
+    put_leased,
+    state,
+)
+from tests.virtual import TICK, VirtualLoop, jump, quiet, run, running, ticks
+
+Queue = LeasedKeyQueue[str, int]
+EMPTY = {"available": {}, "in flight": set(), "sizes": (0, 0)}
+
+# -- cancellation and waiting ----------------------------------------------------
+
+
+@pytest.mark.req("WAIT-8")
+async def test_a_waiter_cancelled_in_the_tick_in_which_it_was_woken_loses_nothing() -> None:
+    """bpo-23812, tornado#2826, gh-108042, gh-112202, anyio#1075."""
+    queue = Queue()
+    first, second = await blocked(queue.get()), await blocked(queue.get())
+    await queue.put("k", 1)
+    first.cancel()
+    assert (await second)[:2] == ("k", 1)
+    assert first.cancelled()
+
+
+@pytest.mark.req("WAIT-7")
+@pytest.mark.parametrize("wait", ["get", "take"])
+async def test_an_item_put_before_a_cancelled_waiter_has_cleaned_up_goes_to_a_live_one(
+    wait: str,
+) -> None:
+    """anyio#146, anyio#729, go#37852."""
+    queue = Queue()
+    first = await blocked(queue.get() if wait == "get" else queue.take("k"))
+    second = await blocked(queue.get())
+    first.cancel()
+    await queue.put("k", 1)
+    await ticks(1)
+    assert second.done()
+    assert (await second)[0] == "k"
+    await outcome(first)
+    assert await state(queue) == {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
+
+
+@pytest.mark.req("WAIT-2", "WAIT-7")
+async def test_cancelling_the_head_of_several_waiters_moves_the_others_up() -> None:
+    """anyio#1145."""
+    queue = Queue()
+    waiting = [await blocked(queue.take("k")) for _ in range(3)]
+    waiting[0].cancel()
+    await outcome(waiting[0])
+    await queue.put("k", 1)
+    key, _, granted = await waiting[1]
+    assert not waiting[2].done()
+    await queue.release(granted)
+    assert (await waiting[2])[0] == key
+
+
+@pytest.mark.req("WAIT-8", "WAIT-12")
+async def test_ten_thousand_races_of_put_against_timeout_conserve_the_count() -> None:
+    """asyncio#201, asyncio#343."""
+    queue = LeasedKeyQueue[int, int]()
+    received: list[int] = []
+    races = 10_000
+
+    async def consume(timeout: float) -> None:
+        try:
+            key, _, granted = await queue.get(timeout)
+        except TimeoutError:
+            return
+        received.append(key)
+        await queue.ack(granted)
+
+    async def race(number: int) -> None:
+        await asyncio.sleep(number)
+        consumer = asyncio.create_task(consume(0.5))
+        await asyncio.sleep(0.5 + (number % 5 - 2) * TICK)
+        await ticks(number % 7)
+        await queue.put(number, number)
+        await consumer
+
+    await asyncio.gather(*map(race, range(races)))
+    timely = len(received)
+    assert 0 < timely < races
+    left = [key for key, _ in await drain(queue)]
+    assert sorted(received + left) == list(range(races))
+
+
+@pytest.mark.req("WAIT-7", "WAIT-8")
+async def test_a_double_cancellation_around_a_put_loses_nothing() -> None:
+    """gh-86296, gh-86766; at every offset and around everything else: test_cancellation.py."""
+    for put, first, second in itertools.product(range(4), repeat=3):
+        queue = Queue()
+        waiting = await blocked(queue.get())
+        for tick in range(6):
+            if tick == put:
+                await queue.put("k", 1)
+            if tick in (first, second):
+                waiting.cancel()
+            await ticks(1)
+        result = await outcome(waiting)
+        if isinstance(result, tuple):
+            await queue.ack(result[2])
+        else:
+            assert await keys(queue) == ["k"], (put, first, second)
+        check(queue)
+
+
+@pytest.mark.req("IN-11", "WAIT-8", "WAIT-12")
+@pytest.mark.parametrize("order", list(itertools.permutations(["timeout", "put", "cancel"])))
+async def test_timeout_put_and_cancel_in_one_tick_upset_nothing(order: tuple[str, ...]) -> None:
+    """asyncio#255, websockets#634: an InvalidStateError would reach the loop, and fail the test."""
+    queue = Queue()
+    waiting = await blocked(queue.get(5))
+    for step in order:
+        match step:
+            case "timeout":
+                jump(5)
+            case "put":
+                await queue.put("k", 1)
+            case "cancel":
+                waiting.cancel()
+        check(queue)
+    result = await outcome(waiting)
+    await quiet()
+    assert isinstance(result, asyncio.CancelledError)
+    assert await keys(queue) == ["k"]
+
+
+@pytest.mark.req("WAIT-9")
+async def test_other_traffic_does_not_prolong_a_wait() -> None:
+    """0.0.7: with a timeout of 0.2 still waiting at 5 s, for each wake-up began it anew."""
+    queue = Queue()
+    waiting = asyncio.create_task(queue.take("k", timeout=0.2))
+    for number in range(50):
+        await asyncio.sleep(0.1)
+        await queue.ack(await put_leased(queue, "other", number))
+        if waiting.done():
+            break
+    assert number <= 2
+    assert isinstance(await outcome(waiting), TimeoutError)
+
+
+@pytest.mark.req("EXP-5")
+async def test_a_long_wait_does_not_hide_a_lease_that_runs_out_meanwhile() -> None:
+    """beanstalkd#174."""
+    queue = Queue()
+    await put_leased(queue, "k", 1, lease_timeout=0.1)
+    assert (await queue.get(timeout=5))[0] == "k"
+    assert running().time() == 0.1
+
+
+@pytest.mark.req("WAIT-2", "WAIT-3")
+async def test_a_loop_of_put_and_get_cannot_starve_an_older_waiter() -> None:
+    """gh-93222, trio#54."""
+    queue = Queue()
+    waiting = await blocked(queue.get())
+
+    async def greedy() -> None:
+        for number in range(100):
+            await queue.put(str(number), number)
+            try:
+                _, _, granted = await queue.get(0)
+            except TimeoutError:
+                continue
+            await queue.ack(granted)
+
+    await greedy()
+    assert (await waiting)[0] == "0"
+
+
+@pytest.mark.req("WAIT-7", "COST-4")
+async def test_cancelled_takes_leave_the_map_of_waiters_empty() -> None:
+    """trio#548, aiohttp#9670: a key in the map for each, for ever."""
+    queue = LeasedKeyQueue[int, int]()
+
+    def cancel_many(first: int, number: int) -> int:
+        for key in range(first, first + number):
+            call = queue.take(key)
+            call.send(None)
+            call.close()
+        return sys.getallocatedblocks()
+
+    await queue.start()
+    cancel_many(0, 1000)
+    before = cancel_many(1000, 1000)
+    assert cancel_many(2000, 100_000) - before < 500
+    check(queue)
+    assert (await queue.qsize(), await queue.inflight_size()) == (0, 0)
+
+
+@pytest.mark.req("CLOSE-2")
+@pytest.mark.parametrize("moment", range(5))
+async def test_nobody_comes_away_from_a_close_with_a_lease(moment: int) -> None:
+    """gh-117531, janus#237: close wakes get and take, at any moment of their life."""
+    queue = Queue()
+    calls = [asyncio.create_task(queue.get()), asyncio.create_task(queue.take("k"))]
+    for tick in range(moment):
+        if tick == 2:
+            await queue.put("k", 1)
+        await ticks(1)
+    done = [call for call in calls if call.done()]
+    await queue.close()
+    for call in calls:
+        result = await outcome(call)
+        assert isinstance(result, QueueClosedError) or call in done
+    assert await queue.inflight_size() == 0
+    check(queue)
+
+
+# -- leases and time ---------------------------------------------------------------
+
+
+@pytest.mark.req("EXP-1", "LEASE-8")
+async def test_an_ack_in_the_very_tick_of_the_expiry_comes_too_late() -> None:
+    """river#1302, azure-sdk-for-python#31427."""
+    queue = Queue()
+    granted = await put_leased(queue, "k", 1, lease_timeout=5)
+    await asyncio.sleep(5)
+    with pytest.raises(LeaseExpiredError):
+        await queue.ack(granted)
+    assert await keys(queue) == ["k"]
+
+
+@pytest.mark.req("EXP-1", "LEASE-8")
+async def test_an_ack_after_the_loop_was_blocked_past_the_deadline_comes_too_late() -> None:
+    """river#1302, azure-sdk-for-python#31427: no timer has had its turn, and none is needed."""
+    queue = Queue()
+    granted = await put_leased(queue, "k", 1, lease_timeout=5)
+    jump(6)
+    with pytest.raises(LeaseExpiredError):
+        await queue.ack(granted)
+    assert await keys(queue) == ["k"]
+
+
+@pytest.mark.req("EXT-3", "LEASE-8")
+async def test_a_lost_lease_cannot_be_extended() -> None:
+    """bullmq#3183."""
+    queue = Queue()
+    lost = await put_leased(queue, "k", 1, lease_timeout=5)
+    jump(5)
+    granted = await lease(queue, lease_timeout=5)
+    with pytest.raises(LeaseExpiredError):
+        await queue.extend(lost, 100)
+    jump(5)
+    with pytest.raises(LeaseExpiredError):
+        await queue.ack(granted)
+
+
+@pytest.mark.req("LEASE-8", "LEASE-7")
+@pytest.mark.parametrize("loss", ["expiry", "release"])
+async def test_a_stale_ack_spares_the_new_lease_of_the_key(loss: str) -> None:
+    """arq#485, beanstalkd#377."""
+    queue = Queue()
+    stale = await put_leased(queue, "k", 1, lease_timeout=5)
+    if loss == "expiry":
+        jump(5)
+    else:
+        await queue.release(stale)
+    granted = await lease(queue)
+    for use in (queue.ack, queue.release, queue.extend):
+        with pytest.raises(InvalidLeaseError):
+            await use(stale)
+    assert await state(queue) == {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
+    await queue.ack(granted)
+    assert await state(queue) == EMPTY
+
+
+@pytest.mark.req("WAIT-5")
+async def test_the_clock_of_a_lease_does_not_run_while_it_is_being_delivered() -> None:
+    """kombu#337, celery#2481."""
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=1)
+    waiting = await blocked(queue.get())
+    await queue.put("k", 1)
+    jump(10)
+    granted = (await waiting)[2]
+    jump(0.9)
+    await queue.ack(granted)
+
+
+@pytest.mark.req("EXP-2", "EXP-3")
+async def test_leases_that_expire_together_come_back_in_order() -> None:
+    """mongodb-queue#4; 0.0.7 gave c, b, a."""
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=5)
+    for key in "abc":
+        await put_leased(queue, key, 1)
+    jump(5)
+    assert await keys(queue) == ["a", "b", "c"]
+
+
+@pytest.mark.req("CLOSE-1")
+async def test_leases_that_end_at_close_come_back_in_order() -> None:
+    """0.0.7 gave c, b, a."""
+    queue = Queue()
+    for key in "abc":
+        await put_leased(queue, key, 1)
+    await queue.close()
+    assert await queue.available_keys() == {"a", "b", "c"}
+    if hasattr(queue, "_core"):
+        assert "returned=['a', 'b', 'c']" in queue._core.dump()
+
+
+@pytest.mark.req("EXP-5", "COST-1")
+async def test_one_timed_lease_among_a_hundred_thousand_others_is_on_time() -> None:
+    """river#1318."""
+    queue = LeasedKeyQueue[int, int]()
+    for key in range(100_000):
+        await queue.put(key, key)
+        await queue.get(lease_timeout=1 if key == 50_000 else None)
+    assert (await queue.get())[0] == 50_000
+    assert running().time() == 1
+
+
+@pytest.mark.req("EXP-1")
+async def test_an_expiry_goes_on_when_the_code_of_a_key_fails() -> None:
+    """faktory#94: one failing expiry does not stop the rest."""
+
+    class Key(str):
+        fails = False
+
+        def __hash__(self) -> int:
+            if self.fails:
+                raise ZeroDivisionError
+            return super().__hash__()
+
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=1)
+    all_keys = [Key(key) for key in "abc"]
+    for key in all_keys:
+        await queue.put(key, 1)
+        await queue.get()
+    all_keys[1].fails = True
+    jump(1)
+    assert await queue.qsize() == 3
+    assert await keys(queue) == ["a", "b", "c"]
+
+
+@pytest.mark.req("EXP-5", "EXP-6")
+async def test_timed_leases_leave_no_timers_behind() -> None:
+    """A `call_later` for each lease keeps 100,000 dead handles, and stalls when they are purged."""
+    queue = LeasedKeyQueue[int, int](default_lease_timeout=60)
+    waiting = await blocked(queue.take(-1))
+    for key in range(10_000):
+        await queue.put(key, key)
+        await queue.ack((await queue.get())[2])
+        await ticks(1)
+    assert len(running()._scheduled) < 200
+    await queue.put(-1, 0)
+    await waiting
+
+
+@pytest.mark.req("EXP-5")
+async def test_a_timer_that_is_armed_anew_leaves_no_orphan() -> None:
+    """hertzbeat#4201."""
+    queue = Queue()
+    leases = [await put_leased(queue, key, 1, lease_timeout=50) for key in "ab"]
+    waiting = await blocked(queue.get())
+    for timeout in (40, 30, 20, 30, 40, 10):
+        for granted in leases:
+            await queue.extend(granted, timeout)
+        assert len(running().timers()) == 1
+    await waiting
+    assert running().time() == 10
+    assert running().timers() == []
+
+
+@pytest.mark.req("EXP-5", "EXP-6")
+async def test_an_idle_queue_lets_the_loop_sleep() -> None:
+    """k8s#126719. A virtual loop in which nothing is to happen raises: there is no timer."""
+
+    async def main() -> None:
+        queue = LeasedKeyQueue[str, int](default_lease_timeout=5)
+        await put_leased(queue, "k", 1)
+        await running().create_future()
+
+    with pytest.raises(Exception, match="no timeout and no ready events"):
+        await asyncio.to_thread(run, main())
+
+
+@pytest.mark.req("IN-2", "IN-3", "IN-7")
+@pytest.mark.parametrize(
+    ("bad", "error"), [(math.nan, ValueError), (datetime.timedelta(seconds=1), TypeError)]
+)
+async def test_nan_and_timedelta_are_refused_before_anything_happens(
+    bad: Any, error: type[Exception]
+) -> None:
+    """trio#837; a NaN delayed an unrelated timer of the loop by a second."""
+    queue = Queue()
+    granted = await put_leased(queue, "k", 1)
+    await queue.put("a", 1)
+    before = await state(queue)
+    rung: list[float] = []
+    running().call_later(0.25, lambda: rung.append(running().time()))
+    for call in (
+        lambda: queue.get(bad),
+        lambda: queue.get(lease_timeout=bad),
+        lambda: queue.take("k", bad),
+        lambda: queue.take("a", lease_timeout=bad),
+        lambda: queue.extend(granted, bad),
+    ):
+        with pytest.raises(error):
+            await call()
+    with pytest.raises(error):
+        Queue(default_lease_timeout=bad)
+    assert await state(queue) == before
+    await asyncio.sleep(1)
+    assert rung == [0.25]
+
+
+# -- memory and objects --------------------------------------------------------------
+
+
+class Value:
+    """A value that can be watched."""
+
+
+@pytest.mark.req("COST-5")
+async def test_what_was_acked_is_freed_at_once() -> None:
+    """k8s#105031."""
+    gc.disable()
+    try:
+        queue = LeasedKeyQueue[str, Value]()
+        value = Value()
+        watched = weakref.ref(value)
+        await queue.put("k", value)
+        del value
+        _, value, granted = await queue.get()
+        await queue.ack(granted)
+        del value
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.req("EXP-8")
+async def test_a_dropped_queue_is_freed_although_its_leases_are_timed() -> None:
+    """0.0.7: a hundred dropped, a hundred alive."""
+    watched = []
+    gc.disable()
+    try:
+        for _ in range(100):
+            queue = Queue(default_lease_timeout=5)
+            await put_leased(queue, "k", 1)
+            call = queue.get(9)
+            call.send(None)
+            assert running().timers() == [5]
+            watched.append(weakref.ref(queue))
+            del call, queue
+        assert [queue() for queue in watched] == [None] * 100
+    finally:
+        gc.enable()
+    assert running().timers() == []
+
+
+@pytest.mark.req("EXP-8", "IN-11")
+async def test_a_queue_dropped_with_a_timer_armed_and_a_task_waiting_is_freed_silently() -> None:
+    """asyncio says that a pending task was destroyed; we have nothing to add."""
+    queue = Queue(default_lease_timeout=5)
+    await put_leased(queue, "k", 1)
+    watched = weakref.ref(queue)
+    task = await blocked(queue.get(9))
+    assert running().timers() == [5]
+    del task, queue
+    gc.collect()
+    assert watched() is None
+    complaints, running().complaints = running().complaints, []
+    assert [complaint["message"] for complaint in complaints] == [
+        "Task was destroyed but it is pending!"
+    ]
+    del complaints
+    await asyncio.sleep(10)
+
+
+@pytest.mark.req("EXP-8", "IN-11")
+@pytest.mark.parametrize("reserved", [False, True])
+def test_a_queue_dropped_with_its_loop_is_freed_silently(reserved: bool) -> None:
+    """The coroutine that waits is closed after the loop was, when nobody can be woken."""
+
+    async def start(queue: Queue) -> "asyncio.Task[Any]":
+        await put_leased(queue, "k", 1)
+        task = await blocked(queue.get(9))
+        if reserved:  # in the loop's very last round, so that the call never resumes
+            running().call_soon(step, queue.put("other", 1))
+        return task
+
+    def step(call: Coroutine[Any, Any, None]) -> None:
+        with pytest.raises(StopIteration):
+            call.send(None)
+
+    queue = Queue(default_lease_timeout=5)
+    loop = VirtualLoop()
+    task = loop.run_until_complete(start(queue))
+    loop.close()
+    assert not task.done()
+    watched = weakref.ref(queue)
+    loop.complaints = Deaf()
+    del task, loop, queue
+    gc.collect()
+    assert watched() is None
+
+
+class Deaf(list[Any]):
+    """For complaints that come from asyncio, about how the test treats its tasks."""
+
+    def append(self, complaint: Any) -> None:
+        assert complaint["message"] == "Task was destroyed but it is pending!"
+
+
+@pytest.mark.req("LEASE-11", "OP-1")
+async def test_a_lease_copied_with_another_key_harms_neither() -> None:
+    queue = Queue()
+    a, b = await put_leased(queue, "a", 1), await put_leased(queue, "b", 1)
+    with pytest.raises(InvalidLeaseError):
+        await queue.ack(Lease(token=a.token, key="b"))
+    assert await queue.inflight_keys() == {"a", "b"}
+    await queue.ack(b)
+    await queue.release(a)
+    assert await keys(queue) == ["a"]
+
+
+@pytest.mark.req("LEASE-4")
+async def test_a_lease_can_be_copied_and_pickled_and_a_queue_cannot() -> None:
+    queue = Queue()
+    granted = await put_leased(queue, "k", 1)
+    for rebuilt in (
+        copy.copy(granted),
+        copy.deepcopy(granted),
+        pickle.loads(pickle.dumps(granted)),
+    ):
+        assert rebuilt == granted
+        await queue.extend(rebuilt, 5)
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError):
+            attempt(queue)
+    await queue.ack(rebuilt)
+    with pytest.raises(LeaseAlreadyAcknowledgedError):
+        await queue.ack(granted)
+
+
+@pytest.mark.req("IN-10")
+def test_two_runs_in_turn_are_two_loops() -> None:
+    """janus#448, sanic#1388: a clear error, and the state intact."""
+    queue = Queue(default_lease_timeout=5)
+
+    async def first() -> None:
+        await put_leased(queue, "a", 1)
+        await queue.put("b", 1)
+
+    async def second() -> None:
+        for call in (queue.close(), queue.qsize(), queue.put("c", 1), queue.get()):
+            with pytest.raises(RuntimeError, match="belongs to the event loop"):
+                await call
+
+    async def first_again() -> None:
+        assert await state(queue) == {
+            "available": {"b": 1},
+            "in flight": {"a"},
+            "sizes": (1, 1),
+        }
+        await queue.close()
+
+    loop = VirtualLoop()
+    loop.run_until_complete(first())
+    run(second())
+    loop.run_until_complete(first_again())
+    loop.close()
