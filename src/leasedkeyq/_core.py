@@ -2,10 +2,12 @@
 
 This file knows no asyncio and reads no clock. An operation is a synchronous
 call that is given ``now`` and either happens whole or raises and changes
-nothing. What came of it for others is left in two places for the shell to act
-upon: ``settled``, the waiting calls whose wait is over, and ``alarm``, the time
-at which `Core.time_out` wants to be called; ``news`` says that either changed.
-The operations bear the names of the actions in ``spec/leasedkeyq.tla``.
+nothing. What came of it for others is left in three places for the shell to act
+upon: ``settled``, the waiting calls whose wait is over; ``alarm``, the time at
+which `Core.time_out` wants to be called; and ``lost``, values that newer ones
+have replaced, to be dropped when the operation is over, since their finalizers
+are the user's code. The operations bear the names of the actions in
+``spec/leasedkeyq.tla``.
 
 A value is in a copy, and a copy is a `Lease`: one that waits in the line has yet
 to be granted. ``_keys`` maps a key to its first copy, the *anchor*. Most keys
@@ -124,6 +126,7 @@ class Core(Generic[K, V]):
         "_waits",
         "alarm",
         "due",
+        "lost",
         "news",
         "settled",
     )
@@ -146,7 +149,8 @@ class Core(Generic[K, V]):
         self.due: float | None = None
         self.alarm = inf
         self.settled: list[Call[K, V]] = []
-        self.news = False  # ``settled`` or ``alarm`` has changed; the shell resets it
+        self.lost: list[object] = []
+        self.news = False  # one of the three has changed; the shell resets it
 
         self._number = 0  # of the latest grant, and so on: nothing ever gets one twice
         self._version = 0
@@ -430,13 +434,17 @@ class Core(Generic[K, V]):
         """Expire: end the leases that are due, each as by a release. O(1) each.
 
         In the order of deadlines, then of grants; to the end of the returned part.
+        What every operation does first, and all that introspection, which is never
+        refused, does.
         """
-        lost = [
-            self._return(lease, self._expired, self._returned) for lease in self._deadlines.due(now)
-        ]
-        self.due = self._deadlines.soonest if self._deadlines.soonest < inf else None
-        self._reckon()
-        del lost
+        if self.due is not None and now >= self.due and self.due is not _BUSY:
+            self.lost += [
+                self._return(lease, self._expired, self._returned)
+                for lease in self._deadlines.due(now)
+            ]
+            self.due = self._deadlines.soonest if self._deadlines.soonest < inf else None
+            self.news = True
+            self._reckon()
 
     # -- the whole queue -------------------------------------------------------
 
@@ -478,35 +486,33 @@ class Core(Generic[K, V]):
 
     def peek(self, key: K, now: float) -> V | None:
         """The available value of the key, or None. O(1)."""
-        self._look(now)
+        self.expire(now)
         copy = self._available(key)
         return None if copy is None else copy._value
 
     def contains(self, key: K, now: float) -> bool:
         """Whether a copy of the key is available. O(1)."""
-        self._look(now)
+        self.expire(now)
         return self._available(key) is not None
 
     def available_keys(self, now: float) -> set[K]:
         """The keys that have an available copy. O(result)."""
-        self._look(now)
-        keys = [copy._key for line in (self._returned, self._arrived) for copy in line]
-        return set(keys)  # the keys' own code runs here, with the lists left alone
+        self.expire(now)
+        return self._set([copy._key for line in (self._returned, self._arrived) for copy in line])
 
     def inflight_keys(self, now: float) -> set[K]:
         """The keys that have a live lease, or a reserved copy. O(leases)."""
-        self._look(now)
-        keys = [lease._key for lease in self._leases.values()]
-        return set(keys)
+        self.expire(now)
+        return self._set([lease._key for lease in self._leases.values()])
 
     def qsize(self, now: float) -> int:
         """How many copies are available. O(1)."""
-        self._look(now)
+        self.expire(now)
         return len(self._keys) + self._surplus - len(self._leases)
 
     def inflight_size(self, now: float) -> int:
         """How many copies are leased or reserved. O(1)."""
-        self._look(now)
+        self.expire(now)
         return len(self._leases)
 
     # -- how it is done --------------------------------------------------------
@@ -525,11 +531,6 @@ class Core(Generic[K, V]):
         self.expire(now)
         return self.due
 
-    def _look(self, now: float) -> None:
-        """The same for introspection, which is never refused."""
-        if self.due is not None and now >= self.due and self.due is not _BUSY:
-            self.expire(now)
-
     def _state(self, anchor: Lease[K]) -> KeyState:
         if anchor._item is not None:
             state: KeyState = anchor._item.state()
@@ -537,10 +538,21 @@ class Core(Generic[K, V]):
         return KeyState.AVAILABLE if anchor._standing is None else KeyState.LEASED
 
     def _available(self, key: K) -> Lease[K] | None:
-        anchor = self._keys.get(key)
+        due, self.due = self.due, _BUSY
+        try:
+            anchor = self._keys.get(key)
+        finally:
+            self.due = due
         if anchor is None or self._state(anchor) not in (KeyState.AVAILABLE, KeyState.BUFFERED):
             return None
         return anchor if anchor._item is None else anchor._item.available
+
+    def _set(self, keys: list[K]) -> set[K]:
+        due, self.due = self.due, _BUSY
+        try:
+            return set(keys)
+        finally:
+            self.due = due
 
     def _item_of(self, anchor: Lease[K]) -> Item[K, V]:
         """The item that an anchor leads to, made now if the key was plain so far."""
