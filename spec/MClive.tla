@@ -6,4 +6,7 @@
 EXTENDS MC
 
 One == 1
+
+\* Nor does any step depend on how leases ended.
+WithoutEnds == <<returned, arrived, flight, deferred, waiting, open>>
 =============================================================================

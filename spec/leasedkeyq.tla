@@ -187,9 +187,15 @@ Aged(s) == [s EXCEPT
 Now == [returned |-> returned, arrived |-> arrived, flight |-> flight,
         deferred |-> deferred, waiting |-> waiting, ended |-> ended]
 
-Become(s) == /\ returned' = s.returned   /\ arrived' = s.arrived
-             /\ flight'   = s.flight     /\ deferred' = s.deferred
-             /\ waiting'  = s.waiting    /\ ended' = s.ended
+\* The queue goes on in the state z.  (Here and below, `\E s \in {z}' only says
+\* that s is z; it has TLC compute z once.)
+Become(z) == \E s \in {z} :
+    /\ returned' = s.returned
+    /\ arrived'  = s.arrived
+    /\ flight'   = s.flight
+    /\ deferred' = s.deferred
+    /\ waiting'  = s.waiting
+    /\ ended'    = s.ended
 
 \* Every operation begins by ending the leases that are due, so it works on
 \* the settled state.
@@ -217,8 +223,8 @@ AfterPut(s, k, policy) ==
 \* A producer puts a new value for k.  With "reject" it is turned away while a
 \* lease on k is live.
 Put(k, policy) ==
-    LET s == Settled
-    IN  /\ open
+    \E s \in {Settled} :
+        /\ open
         /\ ~(policy = "reject" /\ InFlight(s, k))
         /\ Become(AfterPut(s, k, policy))
         /\ puts' = Fresh
@@ -240,16 +246,16 @@ Join(s, c, want) ==
 
 \* A consumer calls get: it leases the copy at the front, or waits for any.
 Get(c) ==
-    LET s == Settled
-    IN  /\ open /\ Idle(s, c)
+    \E s \in {Settled} :
+        /\ open /\ Idle(s, c)
         /\ IF Line(s) # <<>> THEN Become(Lease(s, c, 1)) ELSE Join(s, c, AnyKey)
         /\ UNCHANGED <<puts, open>>
 
 \* A consumer calls take: it leases the available copy of k, wherever that
 \* stands, or waits for one.
 Take(c, k) ==
-    LET s == Settled
-    IN  /\ open /\ Idle(s, c)
+    \E s \in {Settled} :
+        /\ open /\ Idle(s, c)
         /\ IF Available(s, k)
            THEN Become(Lease(s, c, CHOOSE i \in DOMAIN Line(s) :
                                         Line(s)[i].key = k))
@@ -259,16 +265,16 @@ Take(c, k) ==
 \* A call that was given a copy resumes: only now does its lease start, with
 \* the value as it stands.
 Resume(c) ==
-    LET s == Settled
-    IN  /\ IsReserved(s, c)
+    \E s \in {Settled} :
+        /\ IsReserved(s, c)
         /\ Become([s EXCEPT !.flight[Position(s.flight, c)].left = LeaseTime[c]])
         /\ UNCHANGED <<puts, open>>
 
 \* A waiting call leaves.  A copy that was reserved for it goes back to the
 \* front and is offered on, as if the call had never been there.
 Cancel(c) ==
-    LET s == Settled
-    IN  /\ \/ /\ IsWaiting(s, c)
+    \E s \in {Settled} :
+        /\ \/ /\ IsWaiting(s, c)
               /\ Become([s EXCEPT !.waiting = Without(@, Position(@, c))])
            \/ /\ IsReserved(s, c)
               /\ Become(GiveBack(s, Position(s.flight, c), "head"))
@@ -277,8 +283,8 @@ Cancel(c) ==
 \* The timer of the waits fires: the calls that have waited as long as they would
 \* leave.  A call that was given a copy in time keeps it.
 TimeOut ==
-    LET s == Settled
-        Stays(w) == w.left # 0
+    \E s \in {Settled} :
+    LET Stays(w) == w.left # 0
     IN  /\ \E i \in DOMAIN s.waiting : ~Stays(s.waiting[i])
         /\ Become([s EXCEPT !.waiting = SelectSeq(@, Stays)])
         /\ UNCHANGED <<puts, open>>
@@ -286,8 +292,8 @@ TimeOut ==
 \* The work is done: the copy is gone for good.  With the last lease on the key
 \* goes the reason to hold a deferred value back: it becomes available.
 Ack(l) ==
-    LET s == Settled
-        i == Position(s.flight, l)
+    \E s \in {Settled} :
+    LET i == Position(s.flight, l)
         k == s.flight[i].key
         r == [s EXCEPT !.flight = Without(@, i), !.ended[l] = "acked"]
     IN  /\ open /\ HasLease(s, l)
@@ -299,8 +305,8 @@ Ack(l) ==
 
 \* The work is given up: the copy goes back, to the front or to the back.
 Release(l, front) ==
-    LET s == Settled
-    IN  /\ open /\ HasLease(s, l)
+    \E s \in {Settled} :
+        /\ open /\ HasLease(s, l)
         /\ Become([GiveBack(s, Position(s.flight, l),
                             IF front THEN "head" ELSE "back")
                         EXCEPT !.ended[l] = "released"])
@@ -308,8 +314,8 @@ Release(l, front) ==
 
 \* The lease's clock starts again.
 Extend(l, t) ==
-    LET s == Settled
-        left == IF t = Same THEN LeaseTime[l] ELSE t
+    \E s \in {Settled} :
+    LET left == IF t = Same THEN LeaseTime[l] ELSE t
     IN  /\ open /\ HasLease(s, l)
         /\ Become([s EXCEPT !.flight[Position(s.flight, l)].left = left])
         /\ UNCHANGED <<puts, open>>
@@ -675,12 +681,14 @@ ClosedForGood == [][~open => UNCHANGED vars]_vars
 (***************************************************************************)
 (* Liveness: what happens in the end.                                      *)
 (***************************************************************************)
-IsTimed(c) == \E i \in DOMAIN flight : flight[i].call = c
-                  /\ flight[i].left \notin {Never, Reserved}
-
-\* 31. A lease with a timeout ends, unless it is extended for ever.
+\* 31. A lease with a timeout ends: unless it is ended before, or extended for
+\*     ever, its time runs out; and then it is ended.
+HasTime(c) == \E i \in DOMAIN flight : flight[i].call = c /\ ~IsDue(flight[i])
+                                       /\ flight[i].left \notin {Never, Reserved}
+HasRunOut(c) == \E i \in DOMAIN flight : flight[i].call = c /\ IsDue(flight[i])
 TimedLeasesEnd == \A c \in Calls :
-    (<>[][\A t \in ExtendTimes : ~Extend(c, t)]_vars) => (IsTimed(c) ~> ~IsTimed(c))
+    /\ <>[][\A t \in ExtendTimes : ~Extend(c, t)]_vars => (HasTime(c) ~> ~HasTime(c))
+    /\ HasRunOut(c) ~> ~HasRunOut(c)
 
 \* 32. A call that was given a copy has its lease, unless it leaves.
 ReservationsEnd == \A c \in Calls : IsReserved(Now, c) ~> ~IsReserved(Now, c)
@@ -699,10 +707,11 @@ WaitersAreServed == \A c \in Calls :
 
 \* 35. A copy that waits is delivered, if gets keep coming and copies don't come
 \*     back ahead of it for ever.
+NothingComesBack == Len(Settled.returned) <= Len(returned)
+                        /\ Len(returned') <= Len(returned)
 CopiesAreDelivered == \A k \in Keys :
-    (/\ []<><<\E c \in Calls : Get(c)>>_vars
-     /\ <>[][Len(returned') <= Len(returned)]_vars)
-    => (Available(Now, k) ~> ~Available(Now, k))
+    []<><<\E c \in Calls : Get(c)>>_vars /\ <>[][NothingComesBack]_vars
+        => (Available(Now, k) ~> ~Available(Now, k))
 
 \* 36. Close wakes everyone.
 CloseWakesAll == ~open ~> (waiting = <<>> /\ flight = <<>>)
