@@ -39,7 +39,8 @@ def files_in(directory: Path) -> dict[str, Path]:
 
 
 def version() -> str:
-    found = re.search(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_text(), re.M)
+    text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     if found is None:
         raise SystemExit(f"{PACKAGE} does not say which version it is")
     return found[1]

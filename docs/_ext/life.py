@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from docs._ext.diagram import Row, State, draw as draw_states
-from leasedkeyq._core import TRANSITIONS
+from docs._ext import diagram
+from docs._ext.diagram import Row, State
+from leasedkeyq._key import TRANSITIONS
 
 NOTES = {
     "ABSENT": "nothing of the key",
@@ -15,27 +16,25 @@ NOTES = {
 
 
 def states() -> list[State]:
-    """The table, with events that do the same in one row."""
+    """The table, with the policies of put that do the same in one row."""
     found = []
     for state, ways in TRANSITIONS.items():
-        merged: dict[tuple[str, str], list[str]] = {}
-        for event, (step, target) in ways.items():
-            action, _, detail = event.partition(" ")
-            kind = action if action == "put" else event
-            merged.setdefault((f"{kind}|{step.name}", target.name), []).append(detail)
-        rows = []
-        for (key, target), details in merged.items():
-            kind, _, step_name = key.partition("|")
-            if kind == "put":
-                policies = "any" if len(details) == 4 else ", ".join(details)
-                kind = f"put ({policies})"
-            rows.append(Row(kind, step_name.lower(), target))
-        found.append(State(state.name, NOTES[state.name], rows))
+        policies: dict[tuple[str, str], list[str]] = {}
+        rows: dict[tuple[str, str, str], Row] = {}
+        for event, (step, after) in ways.items():
+            shown = event
+            if event.startswith("put "):
+                alike = policies.setdefault((step.name, after.name), [])
+                alike.append(event.removeprefix("put "))
+                shown = f"put ({'any' if len(alike) == 4 else ', '.join(alike)})"
+            kind = event.partition(" ")[0] if event.startswith("put ") else event
+            rows[kind, step.name, after.name] = Row(shown, step.name.lower(), after.name)
+        found.append(State(state.name, NOTES[state.name], list(rows.values())))
     return found
 
 
 def draw() -> str:
-    return draw_states("The states of a key and what leads from one to another", states())
+    return diagram.draw("The states of a key and what leads from one to another", states())
 
 
 def legend() -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from docs._ext.svg import COLOURS, ROW, WIDTH, Picture
-from leasedkeyq import Lease, LeasedKeyQueue, LeaseExpiredError
+from leasedkeyq import Lease, LeasedKeyQError, LeasedKeyQueue, LeaseExpiredError
 from leasedkeyq._core import Core
 from tests import virtual
 
@@ -34,6 +34,21 @@ def _lease(lease: Lease[str]) -> str:
     return f"lease {int(lease.token[-12:], 16)}"
 
 
+def _say(operation: str, arguments: tuple[Any, ...]) -> str:
+    match operation:
+        case "put":
+            return f"put({arguments[1]!r})"
+        case "ack":
+            return f"ack({_lease(arguments[0])})"
+        case "get":
+            return "get()"
+        case "resume" | "cancel":
+            return operation
+        case "time_out":
+            return "rings"
+    raise ValueError(operation)
+
+
 class TracedCore(Core[str, str]):
     """A core that keeps a record of its operations."""
 
@@ -45,41 +60,41 @@ class TracedCore(Core[str, str]):
     def _record(self, operation: str, now: float, arguments: tuple[Any, ...]) -> Any:
         task = asyncio.current_task()
         actor = "timer" if task is None else task.get_name()
-        before = len(self.settled)
+        before, answer = len(self.settled), ""
         try:
             result = getattr(Core, operation)(self, *arguments, now)
-        except Exception as error:
-            result, answer = error, type(error).__name__
-        else:
             if isinstance(result, tuple):
                 answer = f"{result[1]!r}, {_lease(result[2])}"
             elif result is not None:
                 answer, self.tasks[id(result)] = "waits", actor
-            else:
-                answer = ""
-        woken = tuple(self.tasks[id(call)] for call in self.settled[before:])
-        shown = {
-            "put": lambda: f"put({arguments[1]!r})",
-            "get": lambda: "get()",
-            "resume": lambda: "resumes",
-            "cancel": lambda: "cancelled",
-            "time_out": lambda: "rings",
-            "ack": lambda: f"ack({_lease(arguments[0])})",
-        }[operation]()
+        except LeasedKeyQError as error:
+            answer = type(error).__name__
+            raise
+        finally:
+            woken = tuple(self.tasks[id(call)] for call in self.settled[before:])
+            self._write_down(operation, arguments, now, actor, answer, woken)
+        return result
+
+    def _write_down(
+        self,
+        operation: str,
+        arguments: tuple[Any, ...],
+        now: float,
+        actor: str,
+        answer: str,
+        woken: tuple[str, ...],
+    ) -> None:
         self.events.append(
             Event(
                 asyncio.get_running_loop().time(),
                 actor,
-                shown,
+                _say(operation, arguments),
                 answer,
                 woken,
                 tuple(sorted(Core.available_keys(self, now))),
                 tuple(sorted(Core.inflight_keys(self, now))),
             )
         )
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     def put(self, *arguments: Any) -> None:
         self._record("put", arguments[-1], arguments[:-1])
@@ -159,9 +174,7 @@ async def expired(queue: LeasedKeyQueue[str, str]) -> None:
         await queue.put("job", "one")
 
     await asyncio.create_task(produce(), name="producer")
-    tasks = [
-        asyncio.create_task(work(), name=name) for name, work in (("A", slow), ("B", quick))
-    ]
+    tasks = [asyncio.create_task(work(), name=name) for name, work in (("A", slow), ("B", quick))]
     await asyncio.gather(*tasks)
 
 
@@ -219,7 +232,9 @@ def draw(name: str) -> str:
         for woken in event.woken:
             message("queue", woken, "reserved", woken, dashed=True)
         y += ROW - 2
-        state = f"line: {', '.join(event.available) or '–'} · out: {', '.join(event.inflight) or '–'}"
+        state = (
+            f"line: {', '.join(event.available) or '–'} · out: {', '.join(event.inflight) or '–'}"
+        )
         messages.text(at["queue"], y, state, anchor="middle", style="muted on-line")
     y += ROW
     for lane in lanes:

@@ -44,7 +44,14 @@ def groups() -> dict[str, str]:
 def rules() -> dict[str, Rule]:
     table = tomllib.loads(RULES.read_text(encoding="utf-8"))["rules"]
     return {
-        name: Rule(id=name, **{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+        name: Rule(
+            id=name,
+            text=row["text"],
+            code=tuple(row["code"]),
+            properties=tuple(row.get("properties", ())),
+            actions=tuple(row.get("actions", ())),
+            beyond=row.get("beyond", ""),
+        )
         for name, row in table.items()
     }
 
