@@ -1,0 +1,138 @@
+"""The public interface, word for word."""
+
+import inspect
+import re
+import types
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
+
+import pytest
+
+from tests import subject
+from tests.subject import PACKAGE, InFlightPolicy, Lease, LeasedKeyQueue
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+package: Any = import_module(PACKAGE)
+
+
+class Reference(Generic[K, V]):
+    """Every method of the queue, as the reference has it, and the additions."""
+
+    def __init__(self, *, default_lease_timeout: float | None = None) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def put(self, key: K, value: V, *, if_in_flight: InFlightPolicy = "update") -> None: ...
+
+    async def get(  # type: ignore[empty-body]
+        self, timeout: float | None = None, *, lease_timeout: float | None = None
+    ) -> tuple[K, V, Lease[K]]: ...
+
+    async def take(  # type: ignore[empty-body]
+        self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None
+    ) -> tuple[K, V, Lease[K]]: ...
+
+    async def ack(self, lease: Lease[K]) -> None: ...
+
+    async def release(self, lease: Lease[K], *, requeue_front: bool = False) -> None: ...
+
+    async def extend(self, lease: Lease[K], timeout: float | None = None) -> None: ...
+
+    async def peek(self, key: K) -> V | None: ...
+
+    async def contains(self, key: K) -> bool: ...  # type: ignore[empty-body]
+
+    async def available_keys(self) -> set[K]: ...  # type: ignore[empty-body]
+
+    async def inflight_keys(self) -> set[K]: ...  # type: ignore[empty-body]
+
+    async def qsize(self) -> int: ...  # type: ignore[empty-body]
+
+    async def inflight_size(self) -> int: ...  # type: ignore[empty-body]
+
+
+METHODS = [name for name, value in vars(Reference).items() if inspect.isfunction(value)]
+
+
+def shape(function: Any) -> list[tuple[str, Any, Any]]:
+    parameters = inspect.signature(function).parameters.values()
+    return [(parameter.name, parameter.kind, parameter.default) for parameter in parameters]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_the_signature_of_the_reference(name: str) -> None:
+    ours, theirs = getattr(LeasedKeyQueue, name), getattr(Reference, name)
+    assert shape(ours) == shape(theirs)
+    assert repr(get_type_hints(ours)) == repr(get_type_hints(theirs))
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
+    assert ours.__doc__ or name == "__init__"
+
+
+def test_the_queue_has_no_other_public_name() -> None:
+    public = {name for name in dir(LeasedKeyQueue) if not name.startswith("_")}
+    assert public == {name for name in METHODS if not name.startswith("_")}
+
+
+def test_the_queue_is_an_asynchronous_context_manager() -> None:
+    assert inspect.iscoroutinefunction(LeasedKeyQueue.__aenter__)
+    assert inspect.iscoroutinefunction(LeasedKeyQueue.__aexit__)
+
+
+def test_the_queue_has_two_type_parameters_and_the_lease_one() -> None:
+    assert LeasedKeyQueue[str, int]().__class__ is LeasedKeyQueue
+    assert get_args(LeasedKeyQueue[str, int]) == (str, int)
+    assert get_args(Lease[str]) == (str,)
+
+
+def test_a_lease_has_two_fields_and_no_other_public_name() -> None:
+    assert {name for name in dir(Lease) if not name.startswith("_")} == {"token", "key"}
+    assert [parameter for parameter, *_ in shape(Lease)] == ["token", "key"]
+    assert repr(get_type_hints(Lease.__init__)["token"]) == "<class 'str'>"
+
+
+@pytest.mark.req("IN-1")
+def test_the_policies_are_those_of_the_reference_and_defer() -> None:
+    assert InFlightPolicy == Literal["update", "reject", "buffer", "defer"]
+
+
+def test_the_package_exports_what_the_reference_names_and_the_additions() -> None:
+    expected = {
+        "InFlightPolicy",
+        "InvalidLeaseError",
+        "KeyAlreadyInFlightError",
+        "Lease",
+        "LeaseAlreadyAcknowledgedError",
+        "LeaseExpiredError",
+        "LeasedKeyQError",
+        "LeasedKeyQueue",
+        "QueueClosedError",
+    }
+    assert len(package.__all__) == len(expected)
+    assert set(package.__all__) == expected
+    assert set(subject.__all__) == expected | {"PACKAGE", "module"}
+
+
+def test_the_package_has_no_other_public_name_but_its_modules() -> None:
+    public = {name for name in vars(package) if not name.startswith("_")} - set(package.__all__)
+    assert public <= {"errors", "lease"}
+    assert all(isinstance(getattr(package, name), types.ModuleType) for name in public)
+
+
+def test_the_package_says_what_it_is_and_its_version() -> None:
+    assert package.__doc__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", package.__version__)
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    assert Path(package.__file__).with_name("py.typed").exists()
+
+
+@pytest.mark.parametrize("name", sorted(package.__all__))
+def test_everything_public_is_documented(name: str) -> None:
+    if name != "InFlightPolicy":  # an alias, which cannot be
+        assert inspect.getdoc(getattr(package, name))
