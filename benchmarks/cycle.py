@@ -8,8 +8,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from .cases import Settings
 from .pythons import PYTHONS, run_cases
+from .registry import Settings
 
 CASES = ["cycle", "timed", "takers", "hand_over"]
 
@@ -19,7 +19,7 @@ def main() -> None:
     table = Table("Python", "case", "subject", "against", "median", "quartiles")
     with console.status("") as status:
         for version, python in PYTHONS.items():
-            for result in run_cases(python, CASES, Settings()):
+            for result in run_cases(python, CASES, Settings(waiting=(50_000,))):
                 if isinstance(result, str):
                     status.update(f"{version}: {result}")
                 else:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import quantiles
 from time import thread_time
 
-Block = Callable[[], Awaitable[object]]
+# Enough is measured when the quartiles of every ratio are this close together, or the rounds
+# have come to their end.
+CLOSE_ENOUGH = 0.04
 
-# A round is one turn of each. There are at least, and at most, so many of them; in between it
-# ends when the quartiles of the ratios have come this close to the median. A turn is long
-# against the clock's own cost, and short against the changes of the machine's mood.
-FEWEST, MOST = 30, 300
-CLOSE_ENOUGH = 0.06
+
+@dataclass(frozen=True)
+class Block:
+    """Something to measure. ``run`` does so many units of it; if it takes the time by itself,
+    since not all that it does is to be measured, it returns the seconds."""
+
+    run: Callable[[], Awaitable[float | None]]
+    units: int
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times the baseline's time something took: over the rounds, the median and
-    the quartiles of what each round said."""
+    """Over all rounds, the median and the quartiles of how many times the other's time a
+    subject took in the same round."""
 
     median: float
     low: float
@@ -28,51 +34,68 @@ class Ratio:
     rounds: int
 
     @classmethod
-    def of(cls, times: list[float], baseline: list[float]) -> Ratio:
-        ratios = [time / base for time, base in zip(times, baseline, strict=True)]
-        low, middle, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-        return cls(middle, low, high, len(ratios))
+    def of(cls, ratios: list[float]) -> Ratio:
+        low, median, high = quantiles(ratios, n=4)
+        return cls(median, low, high, len(ratios))
 
     @property
     def spread(self) -> float:
         return (self.high - self.low) / self.median
 
 
-async def take_turns(
-    blocks: Mapping[str, Block],
-    *,
-    baseline: str,
-    fewest: int = FEWEST,
-    most: int = MOST,
-    collector: bool = True,
-) -> dict[str, Ratio]:
-    """Run the blocks in turn, round after round; how each compares with the baseline.
+@dataclass(frozen=True)
+class Rounds:
+    """What every block took for a unit, round by round."""
 
-    The time is the processor's that this thread had, so that it does not count what other
-    programs took. What exists already is frozen: the garbage collector finds only what the
-    blocks make, and with ``collector=False`` it does not run at all.
-    """
-    times: dict[str, list[float]] = {name: [] for name in blocks}
-    names = list(blocks)
-    for name in names:
-        await blocks[name]()  # the first time is never typical
+    seconds: dict[str, list[float]]
+
+    def ratio(self, subject: str, against: str) -> Ratio:
+        pairs = zip(self.seconds[subject], self.seconds[against], strict=True)
+        return Ratio.of([time / other for time, other in pairs])
+
+    def settled(self, against: str) -> bool:
+        return all(self.ratio(name, against).spread < CLOSE_ENOUGH for name in self.seconds)
+
+
+@contextmanager
+def collector(*, running: bool) -> Iterator[None]:
+    """Freeze what exists: the garbage collector finds only what is made from now on, and if
+    it is not ``running`` nothing at all."""
     gc.collect()
     gc.freeze()
-    if not collector:
+    if not running:
         gc.disable()
     try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+async def take_turns(
+    blocks: Mapping[str, Block], *, rounds: tuple[int, int], collecting: bool = True
+) -> Rounds:
+    """Run the blocks in turn, round after round, at least and at most so many rounds.
+
+    The first block is the one that the others are compared with when it comes to the question
+    whether it is enough. Time is the processor's that this thread had: what other programs
+    took meanwhile is not in it.
+    """
+    fewest, most = rounds
+    names = list(blocks)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        await blocks[name].run()  # the first time is never typical
+    with collector(running=collecting):
         for turn in range(most):
             first = turn % len(names)  # nobody always comes after the same one
             for name in names[first:] + names[:first]:
                 block = blocks[name]
                 started = thread_time()
-                await block()
-                times[name].append(thread_time() - started)
-            if turn + 1 >= fewest and (turn + 1) % 10 == 0:
-                ratios = [Ratio.of(times[name], times[baseline]) for name in names]
-                if max(ratio.spread for ratio in ratios) < CLOSE_ENOUGH:
-                    break
-    finally:
-        gc.enable()
-        gc.unfreeze()
-    return {name: Ratio.of(times[name], times[baseline]) for name in names}
+                own = await block.run()
+                elapsed = thread_time() - started
+                seconds[name].append((elapsed if own is None else own) / block.units)
+            done = turn + 1
+            if done >= fewest and done % 10 == 0 and Rounds(seconds).settled(names[0]):
+                break
+    return Rounds(seconds)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from noxfile import PYTHONS
 
-from .cases import Found, Settings
+from .registry import Found, Settings
 
 ROOT = Path(__file__).parent.parent
 RIVAL = ROOT / ".venv" / "rival"

@@ -11,17 +11,19 @@ from typing import Any, Protocol
 
 import leasedkeyq
 
+from .ordered import OrderedQueue
+
 OURS = "leasedkeyq"
-PLAIN = "asyncio.Queue"
-PUBLIC = "0.0.7"
 ORDERED = "OrderedDict"
+PUBLIC = "0.0.7"
+PLAIN = "asyncio.Queue"
 FLOOR = "floor"
 
 
 class Leased(Protocol):
     """What of a leased queue is measured."""
 
-    async def put(self, key: Any, value: Any, *, if_in_flight: Any = "update") -> None: ...
+    async def put(self, key: Any, value: Any) -> None: ...
     async def get(
         self, timeout: float | None = None, *, lease_timeout: float | None = None
     ) -> tuple[Any, Any, Any]: ...
@@ -30,6 +32,7 @@ class Leased(Protocol):
     ) -> tuple[Any, Any, Any]: ...
     async def ack(self, lease: Any) -> None: ...
     async def release(self, lease: Any, *, requeue_front: bool = False) -> None: ...
+    async def qsize(self) -> int: ...
 
 
 class Floor:
@@ -65,9 +68,12 @@ def import_apart(name: str, folder: Path) -> ModuleType:
         sys.modules.update(kept)
 
 
-def leased_queues(rival: Path | None) -> dict[str, Callable[..., Leased]]:
-    """The classes of the leased queues by name: ours, and those we are compared with."""
-    classes: dict[str, Callable[..., Leased]] = {OURS: leasedkeyq.LeasedKeyQueue}
-    if rival is not None:
-        classes[PUBLIC] = import_apart("leasedkeyq", rival).LeasedKeyQueue
+def leased_queues(public: str | None) -> dict[str, Callable[..., Leased]]:
+    """The leased queues by name: ours, the rival, and the public one if its folder is given."""
+    classes: dict[str, Callable[..., Leased]] = {
+        OURS: leasedkeyq.LeasedKeyQueue,
+        ORDERED: OrderedQueue,
+    }
+    if public is not None:
+        classes[PUBLIC] = import_apart(leasedkeyq.__name__, Path(public)).LeasedKeyQueue
     return classes
