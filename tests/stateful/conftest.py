@@ -1,0 +1,59 @@
+"""How long the machines run, and what they met.
+
+pytest tests/stateful -n 2                                   a minute or so
+HYPOTHESIS_PROFILE=ci pytest tests/stateful -n 2             the same steps every time
+HYPOTHESIS_PROFILE=deep pytest tests/stateful/test_machines.py --hypothesis-seed=N
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from rich.console import Console
+from rich.table import Table
+
+from tests.stateful.mirror import CENSUS
+
+# A slow machine is no failure, and neither is a rule that had nothing to work on.
+_patient = settings(
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.register_profile("default", _patient, max_examples=150, stateful_step_count=50)
+settings.register_profile(
+    "ci", _patient, max_examples=150, stateful_step_count=50, derandomize=True, database=None
+)
+settings.register_profile(
+    "deep", _patient, max_examples=6_000, stateful_step_count=100, database=None
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def census(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:
+    """What the machines did and met during a test, for the table at the end."""
+    CENSUS.clear()
+    yield CENSUS
+    for what, times in CENSUS.items():
+        record_property(f"census {what}", times)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests recorded: the census, and lines of figures."""
+    counted: Counter[str] = Counter()
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("")]:
+        for name, value in report.user_properties:
+            if name.startswith("census "):
+                counted[name.removeprefix("census ")] += int(str(value))
+            elif name == "figures":
+                terminalreporter.write_line(str(value))
+    if counted:
+        table = Table("what the machines did and met", "times")
+        for what, times in sorted(counted.items()):
+            table.add_row(what, f"{times:,}")
+        Console(width=100).print(table)

@@ -1,0 +1,368 @@
+"""The public API on a loop in virtual time, next to the model.
+
+The machine is one task of a program, the one that acts; the calls that wait are
+the others. They run when the machine ticks, which in the program is a
+``sleep(0)``, so that it can act between any two turns of the loop.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, Task
+from collections.abc import Coroutine
+from functools import partial
+from math import inf
+from typing import Any
+
+from hypothesis.stateful import rule
+
+from tests.model import model
+from tests.stateful.keys import Key
+from tests.stateful.loop import SteppedLoop
+from tests.stateful.mirror import (
+    CENSUS,
+    NAMES,
+    Mirror,
+    Outcome,
+    Waiting,
+    durations,
+    moments,
+    names,
+    outcome,
+    picks,
+    source_of_keys,
+    waits,
+)
+
+PROGRAM = '''\
+"""The steps of a failure, on the public API. Run it: it fails as the machine did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf, nan
+from typing import ClassVar
+
+from {package} import Lease, LeasedKeyQueue
+
+
+{keys}
+
+class clock:
+    now = 0.0
+
+
+async def outcome(operation):
+    try:
+        return await operation
+    except Exception as error:
+        return type(error).__name__
+
+
+def at_once(operation):
+    try:
+        operation.send(None)
+    except StopIteration as result:
+        return result.value
+    except Exception as error:
+        return type(error).__name__
+
+
+async def look(queue):
+    available = sorted(await queue.available_keys(), key=lambda key: key.name)
+    in_flight = sorted(key.name for key in await queue.inflight_keys())
+    values = {{key.name: await queue.peek(key) for key in available}}
+    return values, in_flight, await queue.qsize(), await queue.inflight_size()
+
+
+async def settle():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def timers():
+    timers = asyncio.get_running_loop()._scheduled
+    return [timer for timer in timers if not timer.cancelled()]
+
+
+async def main():
+    asyncio.get_running_loop().time = lambda: clock.now
+    intruder = []
+{steps}
+    await queue.close()
+
+
+asyncio.run(main())
+'''
+
+KEYWORDS = {
+    "put": ["", "", "if_in_flight="],
+    "get": ["timeout=", "lease_timeout="],
+    "take": ["", "timeout=", "lease_timeout="],
+    "release": ["", "requeue_front="],
+}
+
+
+class QueueMachine(Mirror):
+    """Everything that can be done to a queue, by many tasks, between any two turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = SteppedLoop()
+        self.loop.after_timer = lambda: self.model.time_out(self.now)
+        self.tasks: dict[str, Task[Any]] = {}
+        self.ended: dict[str, tuple[Any, Any]] = {}  # by call: what came of it, here and there
+
+    def open(self, default: float | None) -> None:
+        self.in_names |= {"LeasedKeyQueue": self.package.LeasedKeyQueue, "at_once": self._answer}
+        self.in_names["intruder"] = []
+        self.lines.append(f"queue = LeasedKeyQueue(default_lease_timeout={default})")
+        self.lines.append("other = LeasedKeyQueue()")
+        self.lines.append("await other.put(Key('a'), 0)")
+        self.lines.append("_, _, foreign = await other.get()")
+        self.queue = self.package.LeasedKeyQueue(default_lease_timeout=default)
+        other = self.package.LeasedKeyQueue()
+        self.in_names["queue"] = self.queue
+        self.run_now(other.put(Key("a"), 0))
+        self.in_names["foreign"] = self.run_now(other.get())[2]
+
+    # -- how operations run
+
+    def run_now(self, operation: Coroutine[Any, Any, Any]) -> Any:
+        """An operation that cannot wait ends without giving the loop a turn."""
+        with self.loop:
+            try:
+                operation.send(None)
+            except StopIteration as result:
+                return result.value
+            operation.close()
+        raise AssertionError("an operation that cannot wait has waited")
+
+    def _answer(self, operation: Coroutine[Any, Any, Any]) -> Any:
+        """What a key gets that calls the queue."""
+        try:
+            operation.send(None)
+        except StopIteration as result:
+            return result.value
+        except Exception as error:  # noqa: BLE001 (it is compared)
+            return type(error).__name__
+        operation.close()
+        return "it waits"
+
+    def source(self, method: str, *arguments: str) -> str:
+        keywords = KEYWORDS.get(method, [""] * len(arguments))
+        given = [keyword + source for keyword, source in zip(keywords, arguments, strict=False)]
+        return f"queue.{method}({', '.join(given)})"
+
+    def operate(self, method: str, *arguments: str) -> Outcome:
+        method = {"start": "__aenter__", "close": "__aexit__"}.get(method, method)
+        if method == "__aexit__":
+            arguments = ("None", "None", "None")
+        if method in ("__aenter__", "__aexit__") and len(self.lines) % 2:
+            method, arguments = {"__aenter__": "start", "__aexit__": "close"}[method], ()
+        return self.perform(method, *arguments)
+
+    def perform(self, method: str, *arguments: str) -> Outcome:
+        self.count(f"queue: {method}")
+        source = self.source(method, *arguments)
+        self.last_result = f"result{len(self.lines)}"
+        self.lines.append(f"{self.last_result} = await outcome({source})")
+        result = outcome(lambda: self.run_now(self.evaluate(source)))
+        if method == "__aenter__" and result.value is self.queue:
+            self.lines.append(f"{self.last_result} = None")
+            result.value = None
+        return result
+
+    def compare(self, actual: Outcome, expected: Outcome) -> None:
+        result = self.last_result
+        if expected.error:
+            self.lines.append(f"assert {result} == {type(expected.error).__name__!r}, {result}")
+        elif isinstance(expected.value, tuple):
+            key, value, _ = expected.value
+            self.lines.append(f"assert {result}[:2] == (Key({key!r}), {value!r}), {result}")
+            self.lines.append(f"lease{len(self.leases) + 1} = {result}[2]")
+        else:
+            self.lines.append(f"assert {result} == {expected.value!r}, {result}")
+        super().compare(actual, expected)
+
+    def intrusion(self, method: str) -> str:
+        arguments = {"put": ["Key('a')", "0"], "take": ["Key('a')"], "ack": ["foreign"]}
+        self.execute("intruder.clear()")
+        source = self.source(method, *arguments.get(method, []))
+        return f"lambda: intruder.append(at_once({source}))"
+
+    def set_clock(self, now: float) -> None:
+        super().set_clock(now)
+        self.loop.now = now
+        self.lines.append(f"clock.now = {now}")
+
+    # -- calls that wait
+
+    def call(self, method: str, arguments: list[str], twins: list[Any]) -> None:
+        """Start a task; it comes to the queue at its first turn."""
+        self.count(f"queue: {method}")
+        call = Waiting(f"call{len(self.calls) + 1}")
+        self.calls.append(call)
+        source = self.source(method, *arguments)
+        self.lines.append(f"{call.name} = asyncio.create_task(outcome({source}))")
+        operation = partial(getattr(self.model, method), *twins)
+        with self.loop:
+            self.tasks[call.name] = self.loop.create_task(self._run(call, source, operation))
+
+    async def _run(self, call: Waiting, source: str, operation: partial[Any]) -> None:
+        """The task of a call. The model does, in the same turns, what the queue does."""
+        expected = outcome(operation, self.now)
+        waits = isinstance(expected.value, model.Call)
+        if waits:
+            call.twin = expected.value
+        try:
+            actual = Outcome(await self.evaluate(source))
+        except CancelledError:
+            if waits:
+                self.model.cancel(expected.value, self.now)
+            raise
+        except Exception as error:  # noqa: BLE001 (it is compared)
+            actual = Outcome(error=error)
+        if waits:
+            expected = outcome(self.model.resume, expected.value, self.now)
+        self.ended[call.name] = actual, expected
+
+    @rule(timeout=waits, lease_timeout=durations)
+    def get(self, timeout: float | None, lease_timeout: float | None) -> None:
+        self.call("get", [repr(timeout), repr(lease_timeout)], [timeout, lease_timeout])
+
+    @rule(name=names, timeout=waits, lease_timeout=durations)
+    def take(self, name: str, timeout: float | None, lease_timeout: float | None) -> None:
+        arguments = [f"Key({name!r})", repr(timeout), repr(lease_timeout)]
+        self.call("take", arguments, [name, timeout, lease_timeout])
+
+    @rule(lease_timeout=durations, moment=moments)
+    def get_now(self, lease_timeout: float | None, moment: tuple[str, int]) -> None:
+        self.pass_time(moment)
+        self.both("get", ["0", repr(lease_timeout)], [0, lease_timeout])
+
+    @rule(pick=picks)
+    def cancel(self, pick: int) -> None:
+        """At any moment of a call's life: not begun, waiting, served, or cancelled before."""
+        call = self.pick_call(pick, [call for call in self.calls if call.name in self.tasks])
+        if call:
+            twin = call.twin
+            self.count("cancelled before it began" if twin is None else "")
+            if twin:
+                self.count("cancelled twice" if twin.cancelled else "")
+                self.count("cancelled with a copy reserved" if twin.grant else "")
+                self.count("cancelled with its timeout fired" if twin.error else "")
+                twin.cancelled = True
+            self.lines.append(f"{call.name}.cancel()")
+            with self.loop:
+                self.tasks[call.name].cancel()
+
+    @rule(moment=moments)
+    def tick(self, moment: tuple[str, int]) -> None:
+        """One turn for all who are ready."""
+        self.pass_time(moment)
+        self.turn()
+
+    @rule(moment=moments)
+    def settle(self, moment: tuple[str, int]) -> None:
+        """Turns until everybody waits: calls are served, and end, on time by themselves."""
+        self.pass_time(moment)
+        self.lines.append("await settle()")
+        for _ in range(20):
+            self.turn(noted=True)
+        if not self.loop.idle():
+            self.fail("the loop finds no rest")
+        self.model.time_out(self.now)
+        for call in self.model.calls:
+            if call.grant or call.error:
+                name = next(waiting.name for waiting in self.calls if waiting.twin is call)
+                self.fail(f"{name} should have ended by now", f"assert {name}.done()")
+
+    def turn(self, noted: bool = False) -> None:
+        if not noted:
+            self.lines.append("await asyncio.sleep(0)")
+        with self.loop:
+            self.loop.tick()
+        for name, task in list(self.tasks.items()):
+            if task.done():
+                del self.tasks[name]
+                self.finish(name, task)
+        if self.loop.errors:
+            self.fail(f"the loop had to handle {self.loop.errors}")
+
+    def finish(self, name: str, task: Task[Any]) -> None:
+        self.lines.append(f"assert {name}.done()")
+        if task.cancelled():
+            self.lines.append(f"assert {name}.cancelled()")
+        elif task.exception():
+            raise AssertionError from task.exception()
+        else:
+            actual, expected = self.ended.pop(name)
+            self.lines.append(f"{name} = {name}.result()")
+            self.last_result = name
+            if isinstance(expected.value, model.Call):
+                self.fail(f"{name} came to {actual} where the model waits", "assert False")
+            self.compare(actual, expected)
+
+    # -- what holds after each rule
+
+    def look_line(self, expected: tuple[Any, ...]) -> str:
+        return f"assert (seen := await look(queue)) == {expected}, seen"
+
+    def look(self) -> tuple[Any, ...]:
+        queue, run = self.queue, self.run_now
+        for method in ("available_keys", "inflight_keys", "qsize", "inflight_size"):
+            CENSUS[f"queue: {method}"] += 1
+        in_flight = sorted(key.name for key in run(queue.inflight_keys()))
+        values = {key.name: run(queue.peek(key)) for key in run(queue.available_keys())}
+        for name in NAMES:
+            if run(queue.contains(Key(name))) != (name in values):
+                self.fail(f"contains({name!r}) and available_keys() differ")
+            if name not in values and run(queue.peek(Key(name))) is not None:
+                self.fail(f"peek({name!r}) shows a value that is not available")
+        size, in_flight_size = run(queue.qsize()), run(queue.inflight_size())
+        return dict(sorted(values.items())), in_flight, size, in_flight_size
+
+    def check(self) -> None:
+        core = getattr(self.queue, "_core", None)
+        if core is not None:
+            try:
+                core.check_invariants()
+            except AssertionError as error:
+                self.fail(str(error), "queue._core.check_invariants()", error)
+        timers = len(self.loop.timers())
+        waiting = [call for call in self.model.calls if not (call.grant or call.error)]
+        limit = int(bool(waiting) and min(self.deadlines(), default=inf) < inf)
+        if timers > limit:
+            self.fail(f"{timers} timers are armed", f"assert len(timers()) <= {limit}, timers()")
+        self.census()
+
+    def teardown(self) -> None:
+        """Drain the queue, cancel or close: nothing is lost, and nothing is left over."""
+        try:
+            if not self.failed:
+                self.settle(("stay", 0))
+                while not self.model.closed and self.model.qsize(self.now):
+                    self.both("get", ["0", "inf"], [0, inf])
+                for call in self.calls[::2]:
+                    if call.name in self.tasks:
+                        self.cancel(self.calls.index(call))
+                self.both("close", [], [])
+                self.settle(("stay", 0))
+                self.agree()
+                if self.tasks:
+                    self.fail(f"{list(self.tasks)} outlive the queue")
+                if self.loop.timers() or self.loop.unfinished():
+                    self.fail("a closed queue has left something behind")
+                self.aim()
+        finally:
+            Key.fuse = 0
+            with self.loop:
+                for task in self.tasks.values():
+                    task.cancel()
+                self.loop.tick()
+            self.loop.close()
+
+    def program(self) -> str:
+        steps = "\n".join(f"    {line}" for line in self.lines)
+        return PROGRAM.format(package=self.package.PACKAGE, keys=source_of_keys(), steps=steps)
