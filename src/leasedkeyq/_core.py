@@ -332,13 +332,14 @@ class Core(Generic[K, V]):
             lease = self._collect(call)
             lease._standing = self._leased
             return self._start(lease, call.duration, now)
-        outcome, call.outcome = call.outcome, Outcome.LEFT
+        outcome = call.outcome
+        if outcome not in (Outcome.TIMED_OUT, Outcome.CLOSED):
+            raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
+        call.outcome = Outcome.LEFT
         self._tidy(call.item)
-        if outcome is Outcome.TIMED_OUT:
-            raise _too_late(_ANY if call.item is None else call.item.key, call.timeout)
         if outcome is Outcome.CLOSED:
             raise QueueClosedError("the queue was closed while the call waited")
-        raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
+        raise _too_late(_ANY if call.item is None else call.item.key, call.timeout)
 
     def cancel(self, call: Call[K, V], now: float) -> None:
         """Cancel: a call that waits, or has a copy reserved, leaves nothing behind. O(1)."""

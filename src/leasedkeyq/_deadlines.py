@@ -58,13 +58,14 @@ class Lane(LinkedList[T]):
 class Deadlines(Generic[T]):
     """A set of deadlines. `soonest` is never later than the first to fall due."""
 
-    __slots__ = ("_heap", "_lanes", "_serial", "_sweep_at", "soonest")
+    __slots__ = ("_heap", "_lanes", "_latest", "_serial", "_sweep_at", "soonest")
 
     def __init__(self) -> None:
         self._lanes: dict[float, Lane[T]] = {}
         self._heap: list[tuple[float, int, Lane[T]]] = []
         self._serial = 0  # keeps the heap from ever comparing two lanes
         self._sweep_at = _IDLE_LANES
+        self._latest = -inf  # the latest ``now`` at which a deadline was set
         self.soonest = inf
 
     def add(self, node: T, duration: float, now: float) -> None:
@@ -74,7 +75,10 @@ class Deadlines(Generic[T]):
         lane = self._lanes.get(duration)
         if lane is None:
             lane = self._open(duration)
-        deadline = now + duration
+        if now < self._latest:
+            now = self._latest  # a clock that steps back breaks no order (D1, D2)
+        self._latest = now
+        node._deadline = deadline = now + duration
         # lane.link_last(node), written out
         node._list = lane
         node._next = None
@@ -86,9 +90,6 @@ class Deadlines(Generic[T]):
                 self._enqueue(lane, deadline)
         else:
             last._next = node
-            if deadline < last._deadline:
-                deadline = last._deadline  # a clock that stepped back breaks no order (D1)
-        node._deadline = deadline
 
     def remove(self, node: T) -> bool:
         """Drop the deadline of a node: O(1). The heap hears of it later.

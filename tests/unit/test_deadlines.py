@@ -53,7 +53,7 @@ def test_a_deadline_falls_due_at_its_time_and_not_before() -> None:
 @pytest.mark.req("EXP-2")
 def test_deadlines_fall_due_by_time_and_then_by_number() -> None:
     deadlines = Deadlines()
-    for number, duration, now in ((4, 5, 0), (3, 3, 2), (2, 4, 1), (1, 1, 5), (0, 9, 5)):
+    for number, duration, now in ((4, 5, 0), (2, 4, 1), (3, 3, 2), (1, 1, 5), (0, 9, 5)):
         add(deadlines, number, duration, now)
     assert due(deadlines, 100) == [2, 3, 4, 1, 0]
 
@@ -94,9 +94,9 @@ def test_next_is_exact_after_the_first_of_a_lane_has_left() -> None:
     deadlines.remove(first)
     assert deadlines.soonest == 10  # too early, but never too late
     assert deadlines.next() == deadlines.soonest == 13
-    add(deadlines, 3, 20, 0)
+    add(deadlines, 3, 20, 3)
     assert due(deadlines, 13) == [2]
-    assert deadlines.next() == 20
+    assert deadlines.next() == 23
 
 
 def test_an_emptied_lane_that_is_still_in_the_heap_serves_again() -> None:
