@@ -332,7 +332,7 @@ def test_only_a_call_whose_wait_is_over_can_resume() -> None:
     call = waiting(core)
     with pytest.raises(RuntimeError, match="nothing to resume with"):
         core.resume(call, 0.0)
-    call = waiting(core)
+    core.check_invariants()
     core.put("k", 1, "update", 0.0)
     core.resume(call, 0.0)
     with pytest.raises(RuntimeError, match="nothing to resume with"):
