@@ -25,7 +25,7 @@ import tomllib
 import tracemalloc
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
 from tests.subject import Lease, LeasedKeyQueue, module
@@ -323,20 +323,44 @@ class Instructions:
     def __init__(self) -> None:
         self.count = 0
 
-    def __enter__(self) -> "Instructions":
-        sys.settrace(self._trace)
-        return self
-
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        self._stop()
 
-    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
+    if sys.version_info >= (3, 12):  # where a trace function misses some
+
+        def __enter__(self) -> "Instructions":
+            tool, event = sys.monitoring.PROFILER_ID, sys.monitoring.events.INSTRUCTION
+            sys.monitoring.use_tool_id(tool, "cost")
+            sys.monitoring.register_callback(tool, event, self._executed)
+            sys.monitoring.set_events(tool, event)
+            return self
+
+        def _stop(self) -> None:
+            sys.monitoring.set_events(sys.monitoring.PROFILER_ID, 0)
+            sys.monitoring.free_tool_id(sys.monitoring.PROFILER_ID)
+
+        def _executed(self, code: CodeType, offset: int) -> Any:
+            if not code.co_filename.startswith(PACKAGE_FOLDER):
+                return sys.monitoring.DISABLE
+            self.count += 1
             return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        self.count += event == "opcode"
-        return self._trace
+
+    else:
+
+        def __enter__(self) -> "Instructions":
+            sys.settrace(self._trace)
+            return self
+
+        def _stop(self) -> None:
+            sys.settrace(None)
+
+        def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+            if not frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
+                return None
+            frame.f_trace_opcodes = True
+            frame.f_trace_lines = False
+            self.count += event == "opcode"
+            return self._trace
 
 
 def instructions(run_counted: Callable[[], object]) -> int:
