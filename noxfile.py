@@ -171,14 +171,10 @@ def release(session: nox.Session) -> None:
         session.error(f"the wheel and the tree differ in {sorted(packed ^ sources)}")
     with tarfile.open(sdist) as archive:
         unpacked = {name.partition("/")[2] for name in archive.getnames()}
-    tracked = subprocess.run(
-        ["git", "ls-files", "src", "tests", "spec", "docs", "examples", "benchmarks"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    if missing := sorted(set(tracked) - unpacked):
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tracked = {name for name in listed.split("\0") if name and not name.startswith(".")}
+    if missing := sorted(tracked - unpacked):
         session.error(f"the sdist lacks {missing}")
 
     session.run_install("uv", "pip", "sync", "--quiet", "--allow-empty-requirements", os.devnull)

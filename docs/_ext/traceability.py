@@ -238,7 +238,7 @@ def properties() -> str:
     for name, comment in spec_definitions().items():
         words = comment or words  # a comment may stand before the property's auxiliaries
         if name in models():
-            text = re.sub(r"^\d+\. ", "", words).replace("|", "&#124;").replace("\\E", "some")
+            text = re.sub(r"`(\w+)'", r"`\1`", re.sub(r"^\d+\. ", "", words))
             lines.append(f"| `{name}` | {text} |")
             words = ""
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from docs._ext import architecture, diagram, life, sequences, statespace
+from tests.docs.manual import DOCS
 from tests.subject import module
 
 
@@ -88,6 +89,12 @@ def test_expired_lease_passes_on_at_its_deadline() -> None:
 
 def test_architecture_names_every_module() -> None:
     assert {f"{name}.py" for name in architecture.imports()} <= set(texts(architecture.draw()))
+
+
+def test_architecture_page_explains_every_module() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert explained >= architecture.imports().keys() - {"__init__"}
 
 
 def test_nothing_in_the_core_imports_asyncio() -> None:
