@@ -10,7 +10,7 @@ from itertools import cycle as repeat
 from time import thread_time
 from typing import Any
 
-from .measure import Block, take_turns
+from .measure import Block, Ratio, take_turns
 from .registry import Found, Settings, case
 from .speed import FEW_KEYS, KEYS, LONG, leased_cycle
 from .subjects import ORDERED, OURS, PLAIN, PUBLIC, Leased
@@ -59,11 +59,15 @@ async def items(settings: Settings) -> AsyncIterator[Found]:
     for size in settings.sizes:
         many = blocks_of(size, times=max(1, 5_000 // size))
         blocks = {f"few: {name}": block for name, block in few.items()} | many
-        rounds = await take_turns(blocks, rounds=settings.long_rounds, collecting=False)
+        limits = settings.long_rounds if size < 1_000_000 else (3, 3)
+        rounds = await take_turns(blocks, rounds=limits, collecting=False)
+        growth = {name: rounds.ratios(name, f"few: {name}") for name in many}
         for name in many:
-            growth = rounds.ratio(name, f"few: {name}")
-            yield Found.ratio("items", name, f"{SMALLEST:,} items", growth, size)
+            ratio = Ratio.of(growth[name])
+            yield Found.ratio("items", name, f"{SMALLEST:,} items", ratio, size)
         yield Found.ratio("items", OURS, ORDERED, rounds.ratio(OURS, ORDERED), size)
+        both = [a / b for a, b in zip(growth[OURS], growth[ORDERED], strict=True)]
+        yield Found.ratio("items, growth", OURS, ORDERED, Ratio.of(both), size)
 
 
 # -- what lies or waits beside -------------------------------------------------
@@ -119,21 +123,17 @@ async def beside(
 ) -> AsyncIterator[Found]:
     """The cycle on a queue that has a crowd, and on one that has not."""
     for size in sizes:
-        blocks: dict[str, Block] = {}
-        async with AsyncExitStack() as stack:
-            for subject, make in settings.queues().items():
-                if subject == PUBLIC and (options or size > settings.public_waiting):
-                    continue
-                cycle = yielding_cycle if subject == PUBLIC else leased_cycle
-                crowded = make(**options)
-                await stack.enter_async_context(crowd(crowded, size))
-                blocks[f"alone: {subject}"] = cycle(make(**options))
-                blocks[subject] = cycle(crowded)
-            rounds = await take_turns(blocks, rounds=settings.rounds)
-        for subject in blocks:
-            if not subject.startswith("alone: "):
-                ratio = rounds.ratio(subject, f"alone: {subject}")
-                yield Found.ratio(name, subject, "alone", ratio, size)
+        for subject, make in settings.queues().items():
+            public = subject == PUBLIC
+            if public and (options or size > settings.public_waiting):
+                continue
+            cycle = yielding_cycle if public else leased_cycle
+            crowded = make(**options)
+            async with crowd(crowded, size):
+                blocks = {"alone": cycle(make(**options)), subject: cycle(crowded)}
+                limits = settings.long_rounds if public else settings.rounds
+                rounds = await take_turns(blocks, rounds=limits)
+            yield Found.ratio(name, subject, "alone", rounds.ratio(subject, "alone"), size)
 
 
 @case
@@ -182,28 +182,29 @@ async def getters(settings: Settings) -> AsyncIterator[Found]:
 
         return Block(run, len(KEYS))
 
+    makers: dict[str, Callable[..., Any]] = {PLAIN: asyncio.Queue, **settings.queues()}
     for size in settings.waiting:
-        blocks: dict[str, Block] = {}
-        async with AsyncExitStack() as stack:
-            for label, count in (("one: ", 1), ("", size)):
-                plain: asyncio.Queue[Any] = asyncio.Queue()
-                workers = (plain_worker(plain) for _ in range(count))
-                await stack.enter_async_context(tasks_of(workers))
-                blocks[label + PLAIN] = plain_feed(plain)
-                for subject, make in settings.queues().items():
-                    if subject == PUBLIC and size > settings.public_waiting:
-                        continue
-                    queue = make()
-                    gang = [leased_worker(queue) for _ in range(count)]
-                    await stack.enter_async_context(tasks_of(iter(gang)))
-                    blocks[label + subject] = leased_feed(
-                        queue, FEW_KEYS[:5] if subject == PUBLIC else KEYS
-                    )
-            rounds = await take_turns(blocks, rounds=settings.rounds)
-        for subject in blocks:
-            if not subject.startswith("one: "):
-                ratio = rounds.ratio(subject, f"one: {subject}")
-                yield Found.ratio("getters", subject, "one getter", ratio, size)
+        for subject, make in makers.items():
+            if subject == PUBLIC and size > settings.public_waiting:
+                continue
+            work = plain_worker if subject == PLAIN else leased_worker
+            one, many = make(), make()
+            async with (
+                tasks_of(work(one) for _ in range(1)),
+                tasks_of(work(many) for _ in range(size)),
+            ):
+                if subject == PLAIN:
+                    blocks = {"one getter": plain_feed(one), subject: plain_feed(many)}
+                else:
+                    keys = FEW_KEYS[:5] if subject == PUBLIC else KEYS
+                    blocks = {
+                        "one getter": leased_feed(one, keys),
+                        subject: leased_feed(many, keys),
+                    }
+                limits = settings.long_rounds if subject == PUBLIC else settings.rounds
+                rounds = await take_turns(blocks, rounds=limits)
+            ratio = rounds.ratio(subject, "one getter")
+            yield Found.ratio("getters", subject, "one getter", ratio, size)
 
 
 @case

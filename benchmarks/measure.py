@@ -49,9 +49,12 @@ class Rounds:
 
     seconds: dict[str, list[float]]
 
-    def ratio(self, subject: str, against: str) -> Ratio:
+    def ratios(self, subject: str, against: str) -> list[float]:
         pairs = zip(self.seconds[subject], self.seconds[against], strict=True)
-        return Ratio.of([time / other for time, other in pairs])
+        return [time / other for time, other in pairs]
+
+    def ratio(self, subject: str, against: str) -> Ratio:
+        return Ratio.of(self.ratios(subject, against))
 
     def settled(self, against: str) -> bool:
         return all(self.ratio(name, against).spread < CLOSE_ENOUGH for name in self.seconds)

@@ -1,4 +1,4 @@
-"""Runs cases on every Python of the machine, and fetches the rival that has our name."""
+"""Runs cases on every Python of the machine, and fetches the public package that has our name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,24 +15,30 @@ from noxfile import PYTHONS
 from .registry import Found, Settings
 
 ROOT = Path(__file__).parent.parent
-RIVAL = ROOT / ".venv" / "rival"
+PUBLIC = ROOT / ".venv" / "leasedkeyq-0.0.7"
 
 
-def fetch_rival() -> Path:
+def fetch_public() -> Path:
     """Install the public 0.0.7, by its hash, where nobody imports it by accident."""
     lock = ROOT / "requirements" / "rival.txt"
-    stamp = RIVAL / lock.name
+    stamp = PUBLIC / lock.name
     if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
-        options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade"]
-        command = ["pip", "install", *options, "--target", str(RIVAL), "-r", str(lock)]
+        options = ["--quiet", "--no-deps", "--require-hashes", "--upgrade", "--target", str(PUBLIC)]
+        command = ["pip", "install", *options, "-r", str(lock)]
         subprocess.run([sys.executable, "-m", *command], check=True)
         stamp.write_bytes(lock.read_bytes())
-    return RIVAL
+    return PUBLIC
 
 
-def run_cases(python: str, cases: list[str], settings: Settings) -> Iterator[str | Found]:
+def run_cases(python: str, cases: Sequence[str], settings: Settings) -> Iterator[str | Found]:
     """What the worker prints: the name of a case as it begins, and each result."""
-    command = [python, "-m", "benchmarks.worker", json.dumps(cases), json.dumps(asdict(settings))]
+    command = [
+        python,
+        "-m",
+        "benchmarks.worker",
+        json.dumps([*cases]),
+        json.dumps(asdict(settings)),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": "0"}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
@@ -49,4 +55,4 @@ def run_cases(python: str, cases: list[str], settings: Settings) -> Iterator[str
         raise subprocess.CalledProcessError(worker.returncode, command)
 
 
-__all__ = ["PYTHONS", "fetch_rival", "run_cases"]
+__all__ = ["PYTHONS", "ROOT", "fetch_public", "run_cases"]

@@ -40,15 +40,15 @@ class Settings:
     """How much of everything."""
 
     public: str | None = None  # the folder that 0.0.7 was installed in
-    rounds: tuple[int, int] = (30, 200)  # at least, at most: of a millisecond or so
-    long_rounds: tuple[int, int] = (5, 9)
+    rounds: tuple[int, int] = (30, 100)  # at least, at most: of a millisecond or so
+    long_rounds: tuple[int, int] = (5, 5)
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     waiting: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     public_waiting: int = 1_000  # more take 0.0.7 for ever
     leases: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     durations: tuple[int, ...] = (1, 10, 100, 1_000, 10_000)
     expiring: tuple[int, ...] = (1_000, 10_000, 100_000)
-    counted: int = 100_000  # items, leases or calls whose bytes are counted
+    counted: int = 50_000  # items, leases or calls whose bytes are counted
     loaded: int = 100_000  # items in the queue while the loop's stalls are watched
 
     def queues(self) -> dict[str, Callable[..., Leased]]:
@@ -58,13 +58,13 @@ class Settings:
 QUICK = Settings(
     rounds=(4, 10),
     long_rounds=(3, 3),
-    sizes=(1_000, 10_000),
+    sizes=(1_000, 2_000),
     waiting=(10, 1_000),
     public_waiting=10,
     leases=(1_000, 10_000),
     durations=(1, 1_000),
-    expiring=(1_000, 10_000),
-    counted=10_000,
+    expiring=(1_000, 2_000),
+    counted=2_000,
     loaded=1_000,
 )
 

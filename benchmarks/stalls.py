@@ -17,7 +17,7 @@ from .subjects import PLAIN, PUBLIC, Leased
 
 WORKERS = 50
 PUTS = WORKERS // 2  # each time that the loop goes round: a worker has an item for two rounds
-TIMES_ROUND = 2_000
+TIMES_ROUND = 1_000
 
 
 async def leased_load(queue: Leased, loaded: int) -> Callable[[int], Any]:
