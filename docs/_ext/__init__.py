@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from docs._ext import architecture, life, sequences, statespace, traceability
+from docs._ext import architecture, life, measurements, sequences, statespace, traceability
 
 
 def html(text: str) -> nodes.raw:
@@ -55,11 +55,19 @@ class Generated(SphinxDirective):
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
+class Measurements(SphinxDirective):
+    """What the benchmarks found."""
+
+    def run(self) -> list[nodes.Node]:
+        return [*self.parse_text_to_nodes(measurements.figures()), html(measurements.pictures())]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("key-life", KeyLife)
     app.add_directive("sequence", Sequence)
     app.add_directive("architecture", Architecture)
     app.add_directive("state-graph", StateGraph)
+    app.add_directive("measurements", Measurements)
     app.add_directive("generated", Generated)
     # The pictures depend on files that Sphinx knows nothing of: read every page every time.
     app.connect("env-get-outdated", lambda app, env, *_: list(env.found_docs))
