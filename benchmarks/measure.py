@@ -35,7 +35,7 @@ class Ratio:
 
     @classmethod
     def of(cls, ratios: list[float]) -> Ratio:
-        low, median, high = quantiles(ratios, n=4)
+        low, median, high = quantiles(ratios, n=4, method="inclusive")
         return cls(median, low, high, len(ratios))
 
     @property
