@@ -188,8 +188,7 @@ class CoreMachine(Mirror):
     @rule(moment=moments)
     def expire(self, moment: tuple[str, int]) -> None:
         self.pass_time(moment)
-        if not self.model.closed:
-            self.both("expire", [], [])
+        self.both("expire", [], [])
 
     # -- what holds after each rule
 

@@ -13,6 +13,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.model import model
@@ -256,6 +257,23 @@ class QueueMachine(Mirror):
             self.lines.append(f"{call.name}.cancel()")
             with self.loop:
                 self.tasks[call.name].cancel()
+
+    @rule(name=names, any_key=st.booleans(), turns=st.integers(0, 2), pick=picks, moment=moments)
+    def serve_and_cancel(
+        self, name: str, any_key: bool, turns: int, pick: int, moment: tuple[str, int]
+    ) -> None:
+        """A call waits, is served, and is cancelled so many turns later."""
+        if any_key:
+            self.get(None, None)
+        else:
+            self.take(name, 3, None)
+        self.turn()
+        if pick % 3 == 0:
+            self.pass_time(moment)
+        self.do_put(name, "buffer")
+        for _ in range(turns):
+            self.turn()
+        self.cancel(pick)
 
     @rule(moment=moments)
     def tick(self, moment: tuple[str, int]) -> None:

@@ -25,7 +25,7 @@ RARE = [
     "2 live leases on one key",
     "3 live leases on one key",
     "release to a key that is available",
-    "release with a deferred value",
+    "lease ended with a deferred value",
     "clock step over several deadlines",
     "three or more lease deadlines",
     "stale lease used",
