@@ -107,3 +107,22 @@ def test_every_block_is_of_a_kind_that_is_checked(page: Path) -> None:
         assert block.output is None or block.language in {"python", "console"}, block
         if block.language == "toml":
             tomllib.loads(block.text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_named_in_the_prose_is_there(page: Path) -> None:
+    named = set(re.findall(r"`make ([\w-]+)", page.read_text(encoding="utf-8")))
+    assert named <= TARGETS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_named_in_the_prose_is_there(page: Path) -> None:
+    folders = "benchmarks|docs|examples|spec|src|tests"
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
+    made_in_the_guide = ("src/acme",)
+    assert [
+        name
+        for name in named
+        if not (ROOT / name).exists() and not name.startswith(made_in_the_guide)
+    ] == []
