@@ -258,7 +258,6 @@ class Core(Generic[K, V]):
         copy._list = copy._next = None
         copy._number = self._number = number = self._number + 1
         copy._standing = self._leased
-        copy._duration = duration
         if copy._item is not None:
             copy._item.admit(copy)
         self._leases[number] = copy
@@ -427,9 +426,16 @@ class Core(Generic[K, V]):
             self._enter(now)
         if type(lease) is not Lease or lease._standing is not self._leased:
             lease = self._find(lease)
+        granted: float = inf if lease._list is None else lease._list.duration
+        if lease._item is not None:
+            granted = lease._item.durations.get(lease._number, granted)
+        if timeout is None:
+            timeout = granted
+        elif timeout != granted:
+            self._item_of(lease).durations[lease._number] = granted
         if lease._list is not None:
             self._drop_deadline(lease)
-        self._set_deadline(lease, lease._duration if timeout is None else timeout, now)
+        self._set_deadline(lease, timeout, now)
 
     def expire(self, now: float) -> None:
         """Expire: end the leases that are due, each as by a release. O(1) each.
@@ -637,7 +643,6 @@ class Core(Generic[K, V]):
 
     def _start(self, lease: Lease[K], duration: float, now: float) -> Delivery[K, V]:
         """Start the clock of a lease and deliver it."""
-        lease._duration = duration
         if duration != inf:
             self._set_deadline(lease, duration, now)
         return lease._key, lease._value, lease
@@ -662,6 +667,7 @@ class Core(Generic[K, V]):
             self._drop_deadline(lease)
         item = lease._item
         if item is not None:
+            item.durations.pop(lease._number, None)
             item.leases = item.leases.remaining() if isinstance(item.leases, Crowd) else None
         value: V = lease._value
         lease._value = None

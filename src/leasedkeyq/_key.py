@@ -115,7 +115,16 @@ NOTHING: Final = Nothing.NOTHING
 class Item(Generic[K, V]):
     """What the queue holds of one key, when that may be more than one copy."""
 
-    __slots__ = ("available", "deferred", "forgotten", "key", "leases", "takers", "version")
+    __slots__ = (
+        "available",
+        "deferred",
+        "durations",
+        "forgotten",
+        "key",
+        "leases",
+        "takers",
+        "version",
+    )
 
     def __init__(self, key: K) -> None:
         self.key = key
@@ -124,6 +133,8 @@ class Item(Generic[K, V]):
         self.version = 0  # of the deferred value
         self.leases: Lease[K] | Crowd[K] | None = None
         self.takers: LinkedList[Call[K, V]] | None = None
+        # That a lease was granted with, by its number, once another has replaced it.
+        self.durations: dict[int, float] = {}
         self.forgotten = False  # has left the map of keys
 
     def state(self) -> KeyState:

@@ -99,7 +99,7 @@ class Lease(Timed, Generic[K]):
     ``key``: the key that was leased.
     """
 
-    __slots__ = ("__weakref__", "_duration", "_item", "_key", "_standing", "_value", "_version")
+    __slots__ = ("__weakref__", "_item", "_key", "_standing", "_value", "_version")
 
     __match_args__ = ("token", "key")
     __dataclass_fields__ = _Fields.__dataclass_fields__
@@ -113,7 +113,6 @@ class Lease(Timed, Generic[K]):
     _item: Any  # the key's `Item`, once it has one
     _standing: Any  # None before the grant, and if rebuilt; the `Call` that it is reserved
     # for; then a `Standing`
-    _duration: float  # that it was granted with
 
     def __init__(self, token: str, key: K) -> None:
         super().__init__()
