@@ -148,9 +148,14 @@ class LeasedKeyQueue(Generic[K, V]):
         if get_running_loop() is not self._loop if _CHEAP else get_ident() != self._home._thread_id:
             self._check_loop()
         core = self._core
-        timeless = core.due is None and self._patient and timeout is None and lease_timeout is None
         try:
-            outcome = core.get(timeout, lease_timeout, 0.0 if timeless else self._loop.time())
+            outcome = core.get(
+                timeout,
+                lease_timeout,
+                0.0
+                if core.due is None and self._patient and timeout is None and lease_timeout is None
+                else self._loop.time(),
+            )
         finally:
             if core.news:
                 self._settle()
