@@ -1,8 +1,10 @@
 """Small steps that many tests take, through the public API alone."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+
+import pytest
 
 from tests.subject import Lease, LeasedKeyQueue
 from tests.virtual import ticks
@@ -10,6 +12,17 @@ from tests.virtual import ticks
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+
+# Every use of a lease.
+LeaseCall = Callable[[LeasedKeyQueue[str, int], Lease[str]], Awaitable[None]]
+ON_LEASES: dict[str, LeaseCall] = {
+    "ack": lambda queue, lease: queue.ack(lease),
+    "release": lambda queue, lease: queue.release(lease),
+    "release to the front": lambda queue, lease: queue.release(lease, requeue_front=True),
+    "extend": lambda queue, lease: queue.extend(lease),
+    "extend by": lambda queue, lease: queue.extend(lease, 5),
+}
+on_leases = pytest.mark.parametrize("use", ON_LEASES.values(), ids=ON_LEASES)
 
 
 def check(queue: LeasedKeyQueue[Any, Any]) -> None:
@@ -29,6 +42,18 @@ async def put_leased(
     """Put a key that is absent, and take it."""
     await queue.put(key, value)
     return (await queue.take(key, 0, **options))[2]
+
+
+async def a_queue() -> LeasedKeyQueue[str, int]:
+    """One of each: available a and b, leased c, deferred d, buffered e."""
+    queue = LeasedKeyQueue[str, int]()
+    for key in "cde":
+        await put_leased(queue, key, 1)
+    await queue.put("a", 1)
+    await queue.put("b", 1)
+    await queue.put("d", 2, if_in_flight="defer")
+    await queue.put("e", 2, if_in_flight="buffer")
+    return queue
 
 
 async def drain(queue: LeasedKeyQueue[K, V]) -> list[tuple[K, V]]:

@@ -101,6 +101,7 @@ def test_some_version_is_pinned_with_every_operation() -> None:
         assert [*counts] == OPERATIONS, f"Python {version}: python -m tests.unit.cost --pin"
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_counters_count() -> None:
     """A list that grows is seen by each of them."""
     kept: list[object] = []

@@ -27,7 +27,7 @@ Queue = LeasedKeyQueue[Any, Any]
 
 
 @pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
+def no_collector(untraced: None) -> Iterator[None]:
     gc.collect()
     gc.disable()
     yield

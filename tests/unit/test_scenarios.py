@@ -89,6 +89,7 @@ async def test_cancelling_the_head_of_several_waiters_moves_the_others_up() -> N
 
 
 @pytest.mark.req("WAIT-8", "WAIT-12")
+@pytest.mark.usefixtures("untraced")
 async def test_ten_thousand_races_of_put_against_timeout_conserve_the_count() -> None:
     """asyncio#201, asyncio#343."""
     queue = LeasedKeyQueue[int, int]()
@@ -202,6 +203,7 @@ async def test_a_loop_of_put_and_get_cannot_starve_an_older_waiter() -> None:
 
 
 @pytest.mark.req("WAIT-7", "COST-4")
+@pytest.mark.usefixtures("untraced")
 async def test_cancelled_takes_leave_the_map_of_waiters_empty() -> None:
     """trio#548, aiohttp#9670: a key in the map for each, for ever."""
     queue = LeasedKeyQueue[int, int]()
@@ -333,6 +335,7 @@ async def test_leases_that_end_at_close_come_back_in_order() -> None:
 
 
 @pytest.mark.req("EXP-5", "COST-1")
+@pytest.mark.usefixtures("untraced")
 async def test_one_timed_lease_among_a_hundred_thousand_others_is_on_time() -> None:
     """river#1318."""
     queue = LeasedKeyQueue[int, int]()
@@ -367,6 +370,7 @@ async def test_an_expiry_goes_on_when_the_code_of_a_key_fails() -> None:
 
 
 @pytest.mark.req("EXP-5", "EXP-6")
+@pytest.mark.usefixtures("untraced")
 async def test_timed_leases_leave_no_timers_behind() -> None:
     """A `call_later` for each lease keeps 100,000 dead handles, and stalls when they are purged."""
     queue = LeasedKeyQueue[int, int](default_lease_timeout=60)
