@@ -14,7 +14,7 @@ VENV := .venv/.made-from-lock
 STEPS := lint types unit coverage vendored manual
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types unit coverage vendored vendor manual stateful spec \
+.PHONY: help run test lint format types unit coverage vendored vendor manual stateful spec spec-deep \
 	conformance bench mutants docs release-check lock clean
 
 help:  ## show this list
@@ -67,8 +67,11 @@ stateful: $(VENV)  ## random schedules against a model
 spec: $(VENV)  ## check the TLA+ specification
 	@$(BIN)/python -m spec.tlc
 
-conformance: $(VENV)  ## replay the specification's behaviours against the code
-	@$(BIN)/python -m spec.conformance
+spec-deep: $(VENV)  ## check it in larger models (an hour)
+	@$(BIN)/python -m spec.tlc --deep
+
+conformance: $(VENV)  ## carry out every transition of the specification
+	@$(BIN)/pytest tests/conformance -q -n 2 --dist loadgroup
 
 bench: $(VENV)  ## measure, next to asyncio.Queue
 	@$(BIN)/python -m benchmarks

@@ -30,7 +30,9 @@ ByRank ==
        [i \in DOMAIN flight |-> <<flight[i].call, flight[i].key, flight[i].left,
             Rank(stored[flight[i].key], flight[i].version)>>],
        [k \in Keys |-> Rank(stored[k], deferred[k])],
-       waiting, open>> : stored \in {[k \in Keys |-> StoredVersions(k)]}}
+       [i \in DOMAIN waiting |->
+            <<waiting[i].call, waiting[i].left, waiting[i].want>>],
+       open>> : stored \in {[k \in Keys |-> StoredVersions(k)]}}
 
 \* The same, with the ways in which leases ended.
 ByRankAndEnd == <<ByRank, ended>>

@@ -266,18 +266,21 @@ Take(c, k) ==
 \* the value as it stands.
 Resume(c) ==
     \E s \in {Settled} :
-        /\ IsReserved(s, c)
+        /\ IsReserved(Now, c)
         /\ Become([s EXCEPT !.flight[Position(s.flight, c)].left = LeaseTime[c]])
         /\ UNCHANGED <<puts, open>>
 
-\* A waiting call leaves.  A copy that was reserved for it goes back to the
-\* front and is offered on, as if the call had never been there.
+\* The state that c leaves behind if it waits: from the moment when a call is
+\* cancelled it is offered nothing, so what is due is ended without it.
+LeftBy(c) == LET Stays(w) == w.call # c
+             IN  EndDue([Now EXCEPT !.waiting = SelectSeq(@, Stays)])
+
+\* A call of get or take is cancelled.  A copy that was reserved for it goes
+\* back to the front and is offered on, as if the call had never been there.
 Cancel(c) ==
-    \E s \in {Settled} :
-        /\ \/ /\ IsWaiting(s, c)
-              /\ Become([s EXCEPT !.waiting = Without(@, Position(@, c))])
-           \/ /\ IsReserved(s, c)
-              /\ Become(GiveBack(s, Position(s.flight, c), "head"))
+    \E s \in {LeftBy(c)} :
+        /\ \/ IsWaiting(Now, c)  /\ Become(s)
+           \/ IsReserved(Now, c) /\ Become(GiveBack(s, Position(s.flight, c), "head"))
         /\ UNCHANGED <<puts, open>>
 
 \* The timer of the waits fires: the calls that have waited as long as they would
@@ -285,7 +288,7 @@ Cancel(c) ==
 TimeOut ==
     \E s \in {Settled} :
     LET Stays(w) == w.left # 0
-    IN  /\ \E i \in DOMAIN s.waiting : ~Stays(s.waiting[i])
+    IN  /\ ~\A i \in DOMAIN s.waiting : Stays(s.waiting[i])
         /\ Become([s EXCEPT !.waiting = SelectSeq(@, Stays)])
         /\ UNCHANGED <<puts, open>>
 
@@ -321,7 +324,7 @@ Extend(l, t) ==
         /\ UNCHANGED <<puts, open>>
 
 \* The timer fires, or someone looks at the queue: the due leases are ended.
-Expire == /\ \E i \in DOMAIN flight : IsDue(flight[i])
+Expire == /\ ~\A i \in DOMAIN flight : ~IsDue(flight[i])
           /\ Become(Settled)
           /\ UNCHANGED <<puts, open>>
 
@@ -389,6 +392,17 @@ LeaseError(l) ==
             CASE Settled.ended[l] = "acked"   -> "LeaseAlreadyAcknowledgedError"
               [] Settled.ended[l] = "expired" -> "LeaseExpiredError"
               [] OTHER                        -> "InvalidLeaseError"
+
+-----------------------------------------------------------------------------
+(***************************************************************************)
+(* What introspection shows, of an open queue and of a closed one.         *)
+(***************************************************************************)
+AvailableKeys == {k \in Keys : Available(Settled, k)}
+InflightKeys  == {k \in Keys : InFlight(Settled, k)}
+QSize         == Len(Line(Settled))
+InflightSize  == Len(Settled.flight)
+Contains(k)   == Available(Settled, k)
+Peek(k)       == IF Contains(k) THEN AvailableVersion(Settled, k) ELSE 0
 
 -----------------------------------------------------------------------------
 (***************************************************************************)
@@ -477,7 +491,9 @@ OneLeasePerKey ==
 (* so these properties compare the state that the step works on (Before)   *)
 (* with the one that it leaves (After).                                    *)
 (***************************************************************************)
-Before == IF Tick THEN Now ELSE Settled
+Before == IF Tick THEN Now
+          ELSE LET Stays(w) == ~Cancel(w.call)
+               IN  EndDue([Now EXCEPT !.waiting = SelectSeq(@, Stays)])
 After  == [returned |-> returned', arrived |-> arrived', flight |-> flight',
            deferred |-> deferred', waiting |-> waiting', ended |-> ended']
 

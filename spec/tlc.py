@@ -94,7 +94,7 @@ def run(
     """Check one module. ``config`` is a file or the text of one.
 
     Every run works in a directory of its own, so that runs do not collide.
-    Lines that the model prints (tuples) go to ``on_print``.
+    Lines that the model prints (strings) go to ``on_print``.
     """
     with tempfile.TemporaryDirectory(prefix="tlc-") as scratch:
         if isinstance(config, str):
@@ -121,7 +121,7 @@ def run(
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                if on_print is not None and line.startswith("<<"):
+                if on_print is not None and line.startswith('"'):
                     on_print(line)
                     continue
                 lines.append(line)
@@ -138,7 +138,8 @@ def run(
 
 def _numbers(line: str) -> tuple[int, int, int] | None:
     match = re.search(
-        r"([\d,]+) states generated.*?, ([\d,]+) distinct states found.*?, ([\d,]+) states left", line
+        r"([\d,]+) states generated.*?, ([\d,]+) distinct states found.*?, ([\d,]+) states left",
+        line,
     )
     if match is None:
         return None
@@ -191,7 +192,9 @@ def write(models: Iterable[Model]) -> None:
             lines.append("deep = true")
         lines.append(f"exit_code = {model.exit_code}")
         if model.exit_code == HOLDS:
-            lines += [f"{what} = {getattr(model, what)}" for what in ("generated", "distinct", "depth")]
+            lines += [
+                f"{what} = {getattr(model, what)}" for what in ("generated", "distinct", "depth")
+            ]
         body.append("\n".join(lines) + "\n")
     MANIFEST.write_text(head + "\n".join(body))
 
@@ -206,7 +209,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     console = Console()
     every = manifest()
-    chosen = [m for m in every if m.name in options.names or (not options.names and m.deep == options.deep)]
+    chosen = [
+        m
+        for m in every
+        if m.name in options.names or (not options.names and m.deep == options.deep)
+    ]
     if missing := set(options.names) - {m.name for m in chosen}:
         parser.error(f"no such model: {', '.join(sorted(missing))}")
 
@@ -220,7 +227,9 @@ def main(arguments: list[str] | None = None) -> int:
             def report(_: int, distinct: int) -> None:
                 progress.update(task, completed=distinct, description=f"{model.name} {distinct:,}")
 
-            results[model.name] = run(model.module, SPEC / f"{model.name}.cfg", workers=1, on_progress=report)
+            results[model.name] = run(
+                model.module, SPEC / f"{model.name}.cfg", workers=1, on_progress=report
+            )
             progress.remove_task(task)
             progress.console.print(f"{model.name}: {results[model.name].meaning}")
 
@@ -237,19 +246,31 @@ def main(arguments: list[str] | None = None) -> int:
         if complaints:
             failed.append((model, result))
         verdict = "; ".join(complaints) or (
-            result.meaning + (f": {result.violated}" if result.violated else "")
+            result.meaning
+            + (f": {result.violated}" if result.violated else "")
             + (", as it must be" if model.exit_code else "")
         )
         table.add_row(
-            model.name, model.says, f"[red]{verdict}" if complaints else verdict,
-            f"{result.distinct:,}", str(result.depth or ""), f"{result.seconds:.1f}",
+            model.name,
+            model.says,
+            f"[red]{verdict}" if complaints else verdict,
+            f"{result.distinct:,}",
+            str(result.depth or ""),
+            f"{result.seconds:.1f}",
         )
         if options.pin:
             model.exit_code, model.generated = result.exit_code, result.generated
             model.distinct, model.depth = result.distinct, result.depth
     whole = [results[m.name] for m in chosen if m.exit_code == HOLDS]
     table.add_section()
-    table.add_row("total", "", "", f"{sum(r.distinct for r in whole):,}", "", f"{sum(r.seconds for r in results.values()):.1f}")
+    table.add_row(
+        "total",
+        "",
+        "",
+        f"{sum(r.distinct for r in whole):,}",
+        "",
+        f"{sum(r.seconds for r in results.values()):.1f}",
+    )
     console.print(table)
     if options.pin:
         write(every)
