@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -193,18 +193,25 @@ def requirements() -> str:
 
 def _rule(rule: Rule) -> list[str]:
     lines = [f"({rule.id})=", f"**{rule.id}** {rule.text}", ""]
-    if rule.properties:
-        checked = dict.fromkeys(m for p in rule.properties for m in models().get(p, ()))
-        lines.append(f"- proved by {_code(rule.properties)}, checked in {_code(tuple(checked))}")
+    for name in rule.properties:
+        lines.append(f"- proved by `{name}`, checked in {_code(models().get(name, ()))}")
     if rule.actions:
         lines.append(f"- speaks of the spec's {_code(rule.actions)}")
     if rule.beyond:
         lines.append(f"- not in the specification: {rule.beyond}")
-    places = dict.fromkeys(f"`{name}` in `{definitions()[name]}`" for name in rule.code)
-    lines.append(f"- carried out by {', '.join(places)}")
-    claims = tests().get(rule.id, ())
-    lines.append(f"- tested by {len(claims)}: {_code(claims)}")
+    for file, names in _by(rule.code, lambda name: definitions()[name]).items():
+        lines.append(f"- carried out in `{file}` by {_code(names)}")
+    for file, ids in _by(tests().get(rule.id, ()), lambda test: test.partition("::")[0]).items():
+        lines.append(f"- tested in `{file}` by")
+        lines += [f"  - `{test.partition('::')[2]}`" for test in ids]
     return lines
+
+
+def _by(names: Iterable[str], key: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(key(name), []).append(name)
+    return {group: tuple(members) for group, members in found.items()}
 
 
 def matrix() -> str:
