@@ -193,8 +193,10 @@ def requirements() -> str:
 
 def _rule(rule: Rule) -> list[str]:
     lines = [f"({rule.id})=", f"**{rule.id}** {rule.text}", ""]
-    for name in rule.properties:
-        lines.append(f"- proved by `{name}`, checked in {_code(models().get(name, ()))}")
+    lines += [
+        f"- proved by `{name}`, checked in {_code(models().get(name, ()))}"
+        for name in rule.properties
+    ]
     if rule.actions:
         lines.append(f"- speaks of the spec's {_code(rule.actions)}")
     if rule.beyond:
