@@ -126,3 +126,9 @@ def test_every_file_named_in_the_prose_is_there(page: Path) -> None:
         for name in named
         if not (ROOT / name).exists() and not name.startswith(made_in_the_guide)
     ] == []
+
+
+def test_every_example_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    for example in (ROOT / "examples").glob("*.py"):
+        assert f"examples/{example.name}" in page
