@@ -131,11 +131,16 @@ async def test_whatever_makes_a_copy_available_serves_the_call_that_waits(
 
 @every_way
 @pytest.mark.req("WAIT-1", "WAIT-2", "WAIT-3")
-@pytest.mark.parametrize("waits", list(itertools.product(["get", "take", "take other"], repeat=3)))
 async def test_the_longest_waiting_of_those_that_want_it_is_served(
-    prepare: Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]],
-    value: int,
+    prepare: Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]], value: int
+) -> None:
+    for waits in itertools.product(["get", "take", "take other"], repeat=3):
+        await serve_one_of(waits, prepare)
+
+
+async def serve_one_of(
     waits: tuple[str, ...],
+    prepare: Callable[[Queue], Awaitable[Callable[[], Awaitable[object]]]],
 ) -> None:
     queue = Queue()
     operate = await prepare(queue)
@@ -146,10 +151,10 @@ async def test_the_longest_waiting_of_those_that_want_it_is_served(
     }
     tasks = [await blocked(calls[wait]()) for wait in waits]
     await operate()
-    await quiet()
+    await ticks(6)
     served = [index for index, task in enumerate(tasks) if task.done()]
     wanting = [index for index, wait in enumerate(waits) if wait != "take other"]
-    assert served == wanting[:1]
+    assert served == wanting[:1], waits
     assert await queue.qsize() == (0 if wanting else 1)
     check(queue)
     await queue.close()
@@ -521,6 +526,23 @@ async def test_a_lease_granted_or_extended_during_a_wait_is_served_on_time() -> 
     assert running().time() == 2 + 4
     await waiting
     assert running().time() == 2 + 6
+
+
+@pytest.mark.req("EXP-5")
+@pytest.mark.parametrize("grant", ["get", "take"])
+async def test_a_lease_granted_while_others_wait_sets_the_timer(grant: str) -> None:
+    queue = Queue()
+    waiting = await blocked(queue.take("k"))
+    other = await blocked(queue.take("z"))
+    await queue.put("k", 1)
+    await queue.release((await waiting)[2])
+    waiting = await blocked(queue.take("z"))
+    await (queue.get(lease_timeout=3) if grant == "get" else queue.take("k", lease_timeout=3))
+    assert running().timers() == [3]
+    await queue.put("z", 1)
+    await queue.release((await other)[2])
+    await waiting
+    assert running().timers() == []
 
 
 @pytest.mark.req("EXP-5")
