@@ -293,8 +293,8 @@ def totals() -> str:
             "make spec",
         ),
         (
-            "steps of the design, all that some models have, replayed against the code",
-            f"{sum(model.generated for model in replayed):,} in {len(replayed)} models",
+            "states of the design from which every step is carried out by the code",
+            f"{sum(model.distinct for model in replayed):,} in {len(replayed)} models",
             "make conformance",
         ),
         ("tests that claim a rule", f"{len(claims)}", "make test"),
