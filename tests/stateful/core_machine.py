@@ -203,9 +203,11 @@ class CoreMachine(Mirror):
         values = {key.name: core.peek(key, now) for key in core.available_keys(now)}
         for name in NAMES:
             if core.contains(Key(name), now) != (name in values):
-                self.fail(f"contains({name!r}) and available_keys() differ")
+                line = f"assert core.contains(Key({name!r}), {now}) == {name in values}"
+                self.fail(f"contains({name!r}) and available_keys() differ", line)
             if name not in values and core.peek(Key(name), now) is not None:
-                self.fail(f"peek({name!r}) shows a value that is not available")
+                line = f"assert core.peek(Key({name!r}), {now}) is None"
+                self.fail(f"peek({name!r}) shows a value that is not available", line)
         return dict(sorted(values.items())), in_flight, core.qsize(now), core.inflight_size(now)
 
     def check(self) -> None:
@@ -217,10 +219,9 @@ class CoreMachine(Mirror):
         line = [(copy._key.name, copy._value) for copy in (*core._returned, *core._arrived)]
         expected = [(copy.key, copy.value) for copy in self.model._line()]
         if line != expected:
-            self.fail(
-                f"the line is {line}\nand the model's {expected}",
-                f"print(core.dump())\nassert False, 'the line is not {expected}'",
-            )
+            show = "[(copy._key.name, copy._value) for copy in (*core._returned, *core._arrived)]"
+            reason = f"the line is {line}\nand the model's {expected}"
+            self.fail(reason, f"assert {show} == {expected}")
         for call in self.settled():
             told = self.in_names[call.name] in core.settled
             if not told and call.twin and not call.twin.cancelled:

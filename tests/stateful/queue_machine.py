@@ -67,6 +67,8 @@ def at_once(operation):
         return result.value
     except Exception as error:
         return type(error).__name__
+    operation.close()
+    return "it waits"
 
 
 async def look(queue):
@@ -104,6 +106,10 @@ KEYWORDS = {
 }
 
 
+class WaitedError(Exception):
+    """An operation that cannot wait has waited."""
+
+
 class QueueMachine(Mirror):
     """Everything that can be done to a queue, by many tasks, between any two turns."""
 
@@ -137,7 +143,7 @@ class QueueMachine(Mirror):
             except StopIteration as result:
                 return result.value
             operation.close()
-        raise AssertionError("an operation that cannot wait has waited")
+        raise WaitedError
 
     def _answer(self, operation: Coroutine[Any, Any, Any]) -> Any:
         """What a key gets that calls the queue."""
@@ -169,6 +175,8 @@ class QueueMachine(Mirror):
         self.last_result = f"result{len(self.lines)}"
         self.lines.append(f"{self.last_result} = await outcome({source})")
         result = outcome(lambda: self.run_now(self.evaluate(source)))
+        if isinstance(result.error, WaitedError):  # the program shall not
+            self.lines[-1] = f"{self.last_result} = at_once({source})"
         if method == "__aenter__" and result.value is self.queue:
             self.lines.append(f"{self.last_result} = None")
             result.value = None
@@ -319,7 +327,8 @@ class QueueMachine(Mirror):
             self.lines.append(f"{name} = {name}.result()")
             self.last_result = name
             if isinstance(expected.value, model.Call):
-                self.fail(f"{name} came to {actual} where the model waits", "assert False")
+                line = f"assert False, '{name} should still wait'"
+                self.fail(f"{name} came to {actual} where the model waits", line)
             self.compare(actual, expected)
 
     # -- what holds after each rule
@@ -335,9 +344,11 @@ class QueueMachine(Mirror):
         values = {key.name: run(queue.peek(key)) for key in run(queue.available_keys())}
         for name in NAMES:
             if run(queue.contains(Key(name))) != (name in values):
-                self.fail(f"contains({name!r}) and available_keys() differ")
+                line = f"assert await queue.contains(Key({name!r})) == {name in values}"
+                self.fail(f"contains({name!r}) and available_keys() differ", line)
             if name not in values and run(queue.peek(Key(name))) is not None:
-                self.fail(f"peek({name!r}) shows a value that is not available")
+                line = f"assert await queue.peek(Key({name!r})) is None"
+                self.fail(f"peek({name!r}) shows a value that is not available", line)
         size, in_flight_size = run(queue.qsize()), run(queue.inflight_size())
         return dict(sorted(values.items())), in_flight, size, in_flight_size
 

@@ -1,0 +1,434 @@
+"""Bugs to plant in a copy of the package: the machines must find every one of them.
+
+A bug is a rule of the queue's meaning, broken by a small change of the source.
+The numbers in brackets are the projects that had it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.stateful.core_machine import CoreMachine
+from tests.stateful.list_machine import DeadlinesMachine, ListMachine
+from tests.stateful.queue_machine import QueueMachine
+from tests.subject import PACKAGE
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What goes wrong, in which file, and the changes of its source that bring it about."""
+
+    what: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    machine: type[RuleBasedStateMachine]
+
+
+def bug(machine: type[RuleBasedStateMachine], what: str, file: str, *texts: str) -> Bug:
+    return Bug(what, file, tuple(zip(texts[::2], texts[1::2], strict=True)), machine)
+
+
+CORE, KEY, TIME, LIST, SHELL = "_core", "_key", "_deadlines", "_linkedlist", "_queue"
+C, Q, L, D = CoreMachine, QueueMachine, ListMachine, DeadlinesMachine
+
+BUGS = [
+    # The line.
+    bug(
+        C,
+        "get passes over the copies that came back",
+        CORE,
+        "        line = self._returned\n        copy = line.first\n",
+        "        line = self._arrived if self._arrived.first else self._returned\n"
+        "        copy = line.first\n",
+    ),
+    bug(
+        C,
+        "release forgets requeue_front",
+        CORE,
+        "front = bool(requeue_front)",
+        "front = False",
+    ),
+    bug(
+        C,
+        "release to the front goes to the end of the first part",
+        CORE,
+        "lost = self._return(lease, self._released, line, front)",
+        "lost = self._return(lease, self._released, line)",
+    ),
+    bug(
+        C,
+        "a, b, c that expire come back as c, b, a [mongodb-queue#4, leasedkeyq 0.0.7]",
+        CORE,
+        "self._return(lease, self._expired, self._returned)",
+        "self._return(lease, self._expired, self._returned, front=True)",
+    ),
+    bug(
+        C,
+        "an expired copy goes to the back",
+        CORE,
+        "self._return(lease, self._expired, self._returned)",
+        "self._return(lease, self._expired, self._arrived)",
+    ),
+    bug(
+        C,
+        "close gives copies back in the wrong order",
+        CORE,
+        "for lease in reversed(leases)",
+        "for lease in leases",
+    ),
+    bug(
+        C,
+        "put on an available key moves it to the back",
+        CORE,
+        "            _lost, anchor._value = anchor._value, value\n",
+        "            _lost, anchor._value = anchor._value, value\n"
+        "            if step is Step.REPLACE:\n"
+        "                anchor._list.unlink(anchor)\n"
+        "                self._arrived.link_last(anchor)\n",
+    ),
+    # The values of a key.
+    bug(
+        C,
+        "a buffered copy leaves the deferred value behind",
+        CORE,
+        "_lost, item.deferred = item.deferred, NOTHING",
+        "_lost = item.deferred",
+    ),
+    bug(
+        C,
+        "update changes the oldest copy in flight",
+        KEY,
+        'cast("Rank[K]", self.ranks.last)',
+        'cast("Rank[K]", self.ranks.first)',
+    ),
+    bug(
+        C,
+        "update passes over the deferred value",
+        KEY,
+        '"put update": (_T.DEFER, _S.DEFERRED)',
+        '"put update": (_T.REVISE, _S.DEFERRED)',
+    ),
+    bug(
+        C,
+        "reject is not heeded once a value was deferred",
+        KEY,
+        '"put reject": (_T.REFUSE, _S.DEFERRED)',
+        '"put reject": (_T.DEFER, _S.DEFERRED)',
+    ),
+    bug(
+        C,
+        "a value put during a lease is gone after the ack [celery, leasedkeyq 0.0.7]",
+        KEY,
+        '"ack last": (_T.PROMOTE, _S.AVAILABLE)',
+        '"ack last": (_T.DROP, _S.ABSENT)',
+    ),
+    bug(
+        C,
+        "an older value replaces a newer one",
+        CORE,
+        "outdated = step is Step.ADOPT or (waiting is not None and lease._version < "
+        "waiting._version)",
+        "outdated = step is Step.ADOPT",
+    ),
+    bug(
+        C,
+        "a deferred value jumps the line after the ack",
+        CORE,
+        "                self._line_up(copy, self._arrived)\n        del value",
+        "                self._line_up(copy, self._returned)\n        del value",
+    ),
+    # Waiting.
+    bug(
+        C,
+        "put, then cancel the woken waiter: the item is lost [bpo-23812, tornado#2826]",
+        CORE,
+        "lost = self._return(self._collect(call), self._released, self._returned, front=True)",
+        "lost = self._collect(call)",
+    ),
+    bug(
+        C,
+        "a cancelled call's copy goes to the back",
+        CORE,
+        "self._return(self._collect(call), self._released, self._returned, front=True)",
+        "self._return(self._collect(call), self._released, self._arrived)",
+    ),
+    bug(
+        C,
+        "a call that is being cancelled is offered a copy [anyio#146, go#37852]",
+        CORE,
+        "and call.caller.cancelled():",
+        "and call.caller is None:",
+    ),
+    bug(
+        C,
+        "the call that came last is served first [gh-93222, trio#54]",
+        CORE,
+        "calls.link_last(call)",
+        "calls.link_first(call)",
+    ),
+    bug(
+        C,
+        "a take is served before a get that has waited longer",
+        CORE,
+        "if getter is None or (taker is not None and taker.ticket < getter.ticket):",
+        "if taker is not None:",
+    ),
+    bug(
+        C,
+        "a copy that comes back wakes no take",
+        CORE,
+        "if item is None or item.takers is None:",
+        "if item is None or item.leases is None:",
+    ),
+    bug(
+        C,
+        "a wait ends before a copy that is due at that moment is handed over",
+        CORE,
+        "            self._enter(now)\n        for alarm",
+        "            pass\n        for alarm",
+    ),
+    bug(
+        C,
+        "a get with a long timeout hides a lease that runs out sooner [beanstalkd#174]",
+        CORE,
+        "if soonest < self.alarm or",
+        "if soonest < self.alarm == inf or",
+    ),
+    bug(
+        C,
+        "timeout=0 waits",
+        CORE,
+        "if timeout is not None and timeout <= 0:",
+        "if timeout is not None and timeout < 0:",
+    ),
+    bug(
+        C,
+        "close forgets a call that waits [gh-117531, janus#237]",
+        CORE,
+        "for call in [*self._calls.values()]:",
+        "for call in [*self._calls.values()][1:]:",
+    ),
+    bug(
+        C,
+        "a call served just before the close comes away with a lease",
+        CORE,
+        "                lease._standing.outcome = Outcome.CLOSED\n"
+        "                lease._standing.lease = None\n",
+        "                pass\n",
+    ),
+    # Leases.
+    bug(
+        C,
+        "a lease is live at its deadline",
+        CORE,
+        "if self.due is not None and now >= self.due and self.due is not _BUSY:",
+        "if self.due is not None and now > self.due and self.due is not _BUSY:",
+    ),
+    bug(
+        C,
+        "an expired lease is acked before the reaper runs [river#1302]",
+        CORE,
+        "        due = self.due\n        if due is not None and now >= due:\n"
+        "            due = self._enter(now)\n        if type(lease)",
+        "        due = self.due\n        if type(lease)",
+    ),
+    bug(
+        C,
+        "leases that are due at once end in the order of their grants",
+        TIME,
+        'attrgetter("_deadline", "_number")',
+        'attrgetter("_number")',
+    ),
+    bug(
+        C,
+        "extend forgets its timeout",
+        CORE,
+        "lease._duration if timeout is None else timeout",
+        "lease._duration",
+    ),
+    bug(
+        C,
+        "extend falls back to the queue's default",
+        CORE,
+        "lease._duration if timeout is None else timeout",
+        "self._default if timeout is None else timeout",
+    ),
+    bug(
+        C,
+        "the default of a queue is not heeded by take",
+        CORE,
+        "            duration = self._default\n        else:\n"
+        '            duration = lease_seconds("lease_timeout", lease_timeout)\n'
+        "        due = self.due\n",
+        "            duration = inf\n        else:\n"
+        '            duration = lease_seconds("lease_timeout", lease_timeout)\n'
+        "        due = self.due\n",
+    ),
+    bug(
+        C,
+        "a second ack does not say that it is the second",
+        CORE,
+        "if standing is self._acked:",
+        "if standing is None:",
+    ),
+    bug(
+        C,
+        "an expired lease is no LeaseExpiredError",
+        CORE,
+        "if standing is self._expired:",
+        "if standing is None:",
+    ),
+    bug(C, "a lease rebuilt with another key is taken", CORE, "if not same:", "if False:"),
+    # Bad input.
+    bug(
+        C,
+        "NaN is taken for a timeout [trio#837]",
+        CORE,
+        "if isnan(number):",
+        "if False:",
+    ),
+    bug(C, "a lease may last no time", CORE, "if number <= 0:", "if number < 0:"),
+    bug(
+        C,
+        "a key that raises leaves half an ack behind [bpo-35780, gh-94879]",
+        CORE,
+        "                del self._keys[lease._key]  # runs",
+        "                del self._leases[lease._number]\n"
+        "                del self._keys[lease._key]\n"
+        "                self._leases[lease._number] = lease  # runs",
+    ),
+    bug(
+        C,
+        "a key's own code may call the queue in the midst of a put",
+        CORE,
+        "        self.due = _BUSY\n        try:\n            anchor = self._keys.setdefault",
+        "        try:\n            anchor = self._keys.setdefault",
+    ),
+    # The shell.
+    bug(
+        Q,
+        "the lease's clock starts with the wait [kombu#337, celery#2481]",
+        SHELL,
+        "        try:\n            await future\n",
+        "        began = self._loop.time()\n        try:\n            await future\n",
+        "core.resume(call, 0.0 if timeless else self._loop.time())",
+        "core.resume(call, began)",
+    ),
+    bug(Q, "only one of the calls that are served is woken", SHELL, "in calls:", "in calls[:1]:"),
+    bug(
+        Q,
+        "a cancelled call stays in the queue [trio#548, aiohttp#9670]",
+        SHELL,
+        "self._core.cancel(call, self._loop.time())",
+        "pass",
+    ),
+    bug(
+        Q,
+        "the timer outlives what it was for [hertzbeat#4201]",
+        SHELL,
+        "                self._timer.cancel()\n",
+        "",
+    ),
+    bug(
+        Q,
+        "the timer fires once and is not armed again",
+        SHELL,
+        "        self._armed = inf\n        try:",
+        "        try:",
+    ),
+    bug(
+        Q,
+        "a wake-up after a cancellation is an InvalidStateError [asyncio#255]",
+        SHELL,
+        "if not future.done():",
+        "if future is not None:",
+    ),
+    bug(
+        Q,
+        "the timeout of take is not passed on",
+        SHELL,
+        "core.take(key, timeout, lease_timeout",
+        "core.take(key, None, lease_timeout",
+    ),
+    bug(
+        Q,
+        "what a put sets going is settled by the next operation only",
+        SHELL,
+        "0.0 if core.due is None else self._loop.time())\n        finally:\n"
+        "            if core.news:\n",
+        "0.0 if core.due is None else self._loop.time())\n        finally:\n"
+        "            if core.news and core.alarm < inf:\n",
+    ),
+    # The list and the deadlines.
+    bug(
+        L,
+        "the second node does not know the first",
+        LIST,
+        "            first._prev = node\n",
+        "            pass\n",
+    ),
+    bug(
+        L,
+        "an unlinked node keeps its neighbours",
+        LIST,
+        "        node._list = node._prev = node._next = None\n\n    def move_last",
+        "        node._list = None\n\n    def move_last",
+    ),
+    bug(
+        L,
+        "a node may be unlinked from a list that it is not in",
+        LIST,
+        "if node._list is not self:",
+        "if node._list is None:",
+    ),
+    bug(
+        D,
+        "idle lanes are swept out, and their times stay",
+        TIME,
+        "self._heap = [entry for entry in self._heap if entry[2].first is not None]",
+        "self._heap = self._heap[1:]",
+    ),
+    bug(
+        D,
+        "the last deadline is said to be gone while there are others",
+        TIME,
+        "return after is None and len(self._heap) == 1",
+        "return after is None",
+    ),
+]
+
+
+def planted(bug: Bug, number: int, folder: Path) -> Any:
+    """A copy of the package under test with the bug in it, as `tests.subject` would name it."""
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    name = f"leasedkeyq_broken_{number}"
+    copy = folder / name
+    shutil.copytree(Path(spec.origin).parent, copy, ignore=shutil.ignore_patterns("*.pyc"))
+    file = copy / f"{bug.file}.py"
+    source = file.read_text()
+    for old, new in bug.changes:
+        assert old in source, f"{bug.file}.py has changed; plant this bug anew: {bug.what}\n{old}"
+        source = source.replace(old, new)
+    file.write_text(source)
+    sys.path.insert(0, str(folder))
+    try:
+        package = import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+    return SimpleNamespace(
+        PACKAGE=name,
+        Lease=package.Lease,
+        LeasedKeyQueue=package.LeasedKeyQueue,
+        module=lambda part: import_module(f"{name}.{part}"),
+    )

@@ -1,0 +1,347 @@
+"""Every order in which a few tasks can run, with a cancellation at every point in between.
+
+asyncio runs what is ready in the order in which it became so; the guarantees of
+the queue must not depend on that. So at every point of a scenario whatever could
+happen next is tried: any handle that is ready, the clock going on to the next
+timer, or one of the tasks being cancelled. The model makes the same steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from asyncio import CancelledError, Future, Handle, Task
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop
+from typing import Any
+
+from tests import subject
+from tests.model import model
+from tests.stateful.loop import SteppedLoop
+from tests.stateful.mirror import Outcome, outcome
+
+
+class Stage:
+    """A queue and its model on one loop, which does next what a list of choices says."""
+
+    def __init__(self, package: Any, choices: list[int]) -> None:
+        self.loop = SteppedLoop()
+        self.model = model.Model()
+        self.queue: Any = package.LeasedKeyQueue()
+        self.choices = choices
+        self.ended = False
+        self.options: list[int] = []  # how many there were, at each point
+        self.history: list[str] = []
+        self.waits: list[tuple[model.Call, list[Future[Any]]]] = []
+        self.leases: dict[Any, model.Lease] = {}
+
+    # -- what a scenario is made of: an operation on the queue, and on the model
+
+    async def put(self, key: str, value: object, policy: str = "update") -> None:
+        await self._both(self.queue.put(key, value, if_in_flight=policy), "put", key, value, policy)
+
+    async def get(self, timeout: float | None = None, lease: float | None = None) -> Any:
+        operation = self.queue.get(timeout, lease_timeout=lease)
+        return await self._both(operation, "get", timeout, lease)
+
+    async def take(self, key: str, timeout: float | None = None, lease: float | None = None) -> Any:
+        operation = self.queue.take(key, timeout, lease_timeout=lease)
+        return await self._both(operation, "take", key, timeout, lease)
+
+    async def ack(self, lease: Any) -> None:
+        await self._both(self.queue.ack(lease), "ack", self.leases[lease])
+
+    async def release(self, lease: Any, front: bool = False) -> None:
+        operation = self.queue.release(lease, requeue_front=front)
+        await self._both(operation, "release", self.leases[lease], front)
+
+    async def close(self) -> None:
+        await self._both(self.queue.close(), "close")
+
+    async def _both(self, operation: Coroutine[Any, Any, Any], name: str, *arguments: Any) -> Any:
+        """One turn of the task is one turn of both."""
+        self._see_who_left()
+        expected = outcome(getattr(self.model, name), *arguments, self.loop.now)
+        call = expected.value if isinstance(expected.value, model.Call) else None
+        futures: list[Future[Any]] = []
+        if call:
+            self.waits.append((call, futures))
+        try:
+            actual = Outcome(await watched(operation, futures))
+        except CancelledError:
+            self._see_who_left()
+            if call:
+                self.model.cancel(call, self.loop.now)
+            raise
+        except Exception as error:  # noqa: BLE001 (it is compared)
+            actual = Outcome(error=error)
+        if call:
+            self._see_who_left()
+            assert call.grant or call.error, f"{name} came to {actual} where the model waits"
+            expected = outcome(self.model.resume, call, self.loop.now)
+        shown = actual.value[:2] if isinstance(actual.value, tuple) else str(actual)
+        meant = expected.value[:2] if isinstance(expected.value, tuple) else str(expected)
+        assert shown == meant, f"{name} came to {shown} where the model has {meant}"
+        if actual.error:
+            raise actual.error
+        if isinstance(expected.value, tuple):
+            self.leases[actual.value[2]] = expected.value[2]
+        return actual.value
+
+    def _see_who_left(self) -> None:
+        for call, futures in self.waits:
+            call.cancelled |= any(future.cancelled() for future in futures)
+
+    # -- how it runs
+
+    def play(self, scenario: Scenario) -> None:
+        """Run a scenario to its end, and compare."""
+        with self.loop:
+            prepared = [self._at_once(step(self)) for step in scenario.before]
+            made = {
+                self.loop.create_task(_quietly(make, self, *prepared), name=name): name
+                for name, make in scenario.tasks.items()
+            }
+            cancels = scenario.cancels
+            while not self.ended and (options := self._next(made, cancels)):
+                point = len(self.options)
+                choice = self.choices[point] if point < len(self.choices) else 0
+                self.options.append(len(options))
+                what, act = options[choice]
+                self.history.append(what)
+                cancels -= what.startswith("cancel")
+                act()
+            self._compare(list(made))
+            for task in made:
+                task.cancel()
+            while self.loop._ready:
+                self.loop.tick()
+        self.loop.close()
+
+    def _next(
+        self, tasks: dict[Task[Any], str], cancels: int
+    ) -> list[tuple[str, Callable[[], None]]]:
+        """All that can happen now."""
+        ready = [handle for handle in self.loop._ready if not handle.cancelled()]
+        timers = [timer for timer in self.loop._scheduled if not timer.cancelled()]
+        options: list[tuple[str, Callable[[], None]]] = [
+            (f"run {_name(handle)}", partial(self._run, handle)) for handle in ready
+        ]
+        if timers:
+            options.append((f"clock to {min(timers).when():g}", self._go_on))
+        if cancels:
+            if not options:
+                options.append(("end", self._end))
+            options += [
+                (f"cancel {name}", partial(self._cancel, task))
+                for task, name in tasks.items()
+                if not task.done()
+            ]
+        return options
+
+    @staticmethod
+    def _cancel(task: Task[Any]) -> None:
+        task.cancel()
+
+    def _run(self, handle: Handle) -> None:
+        self.loop._ready.remove(handle)
+        handle._run()
+        if "_ring" in repr(handle) or "_time_out" in repr(handle):
+            self._see_who_left()
+            self.model.time_out(self.loop.now)
+
+    def _go_on(self) -> None:
+        """The clock goes to the next timer, which is ready then, next to what was."""
+        timers = self.loop._scheduled
+        while timers[0].cancelled():
+            heappop(timers)
+        self.loop.now = max(self.loop.now, timers[0].when())
+        self.loop._ready.append(heappop(timers))
+
+    def _end(self) -> None:
+        """Nobody is cancelled any more."""
+        self.ended = True
+
+    def _compare(self, tasks: list[Task[Any]]) -> None:
+        now = self.loop.now
+        self._see_who_left()
+        self.model.time_out(now)
+        for task in tasks:
+            if task.done() and not task.cancelled() and task.exception():
+                raise AssertionError(f"{task.exception()}") from task.exception()
+        stuck = [call for call in self.model.calls if call.grant or call.error]
+        assert not stuck, f"still waits: {stuck}"
+        waiting = [task for task in tasks if not task.done()]
+        calls = [call for call in self.model.calls if not call.cancelled]
+        assert len(waiting) >= len(calls), "a call has ended that should wait"
+        for look in ("qsize", "inflight_size", "available_keys", "inflight_keys"):
+            shown = self._at_once(getattr(self.queue, look)())
+            meant = getattr(self.model, look)(now)
+            assert shown == meant, f"{look} is {shown}, in the model {meant}"
+        for key in self.model.available_keys(now):
+            assert self._at_once(self.queue.peek(key)) == self.model.peek(key, now)
+        if core := getattr(self.queue, "_core", None):
+            core.check_invariants()
+        assert not self.loop.errors, self.loop.errors
+
+    @staticmethod
+    def _at_once(operation: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            operation.send(None)
+        except StopIteration as result:
+            return result.value
+        raise AssertionError("an operation that cannot wait has waited")
+
+
+@types.coroutine
+def watched(
+    operation: Coroutine[Any, Any, Any], futures: list[Future[Any]]
+) -> Generator[Any, Any, Any]:
+    """Await an operation, and note what it waits for."""
+    act: Callable[[Any], Any] = operation.send
+    argument: Any = None
+    while True:
+        try:
+            future = act(argument)
+        except StopIteration as stop:
+            return stop.value
+        futures.append(future)
+        try:
+            argument, act = (yield future), operation.send
+        except BaseException as error:  # noqa: BLE001 (it is thrown in, not swallowed)
+            argument, act = error, operation.throw
+
+
+async def _quietly(make: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+    """An error that the model raised, too, is no news."""
+    try:
+        return await make(*arguments)
+    except (TimeoutError, subject.LeasedKeyQError, CancelledError) as error:
+        return error
+    except Exception as error:
+        if type(error).__name__.endswith(("QueueClosedError", "LeaseError", "LeaseExpiredError")):
+            return error  # of a broken copy of the package
+        raise
+
+
+def _name(handle: Handle) -> str:
+    callback = handle._callback  # type: ignore[attr-defined]
+    owner = getattr(callback, "__self__", None)
+    return owner.get_name() if isinstance(owner, Task) else repr(callback)
+
+
+@dataclass
+class Scenario:
+    """Tasks that run in every order, after what was done before; so many may be cancelled."""
+
+    tasks: dict[str, Callable[..., Coroutine[Any, Any, Any]]]
+    before: list[Callable[[Stage], Coroutine[Any, Any, Any]]] = field(default_factory=list)
+    cancels: int = 2
+
+
+async def work(stage: Stage, lease: float | None = None) -> None:
+    """A worker: its lease ends well, unless it is killed."""
+    _, _, held = await stage.get(lease=lease)
+    await asyncio.sleep(0)
+    await stage.ack(held)
+
+
+async def under_timeout(stage: Stage) -> Any:
+    async with asyncio.timeout(1):
+        return await stage.get()
+
+
+SCENARIOS = {
+    "two waiters and a put": Scenario(
+        {"one": lambda s: s.get(), "two": lambda s: s.get(), "put": lambda s: s.put("a", 1)}
+    ),
+    "hand-over and timeout": Scenario(
+        {
+            "get": lambda s: s.get(timeout=1),
+            "put": lambda s: s.put("a", 1),
+            "next": lambda s: s.get(timeout=1),
+        },
+        cancels=1,
+    ),
+    "expiry and ack": Scenario(
+        {"ack": lambda s, _, held: s.ack(held[2]), "get": lambda s, *_: s.get(timeout=3)},
+        before=[lambda s: s.put("a", 1), lambda s: s.get(lease=1)],
+    ),
+    "close and waiting calls": Scenario(
+        {
+            "get": lambda s: s.get(),
+            "take": lambda s: s.take("a"),
+            "put": lambda s: s.put("a", 1),
+            "close": lambda s: s.close(),
+        },
+    ),
+    "take and get on one key": Scenario(
+        {
+            "take": lambda s: s.take("a"),
+            "get": lambda s: s.get(),
+            "put": lambda s: s.put("a", 1, "buffer"),
+            "again": lambda s: s.put("a", 2, "buffer"),
+        },
+        cancels=0,
+    ),
+    "take and get on one key, one cancelled": Scenario(
+        {
+            "take": lambda s: s.take("a"),
+            "get": lambda s: s.get(),
+            "put": lambda s: s.put("a", 1, "buffer"),
+        },
+    ),
+    "double cancel": Scenario(
+        {"get": lambda s: s.get(), "put": lambda s: s.put("a", 1)},
+        cancels=2,
+    ),
+    "a worker killed during a lease": Scenario(
+        {"worker": lambda s, _: work(s, lease=1), "heir": lambda s, _: s.get()},
+        before=[lambda s: s.put("a", 1)],
+    ),
+    "wait_for around get": Scenario(
+        {
+            "get": lambda s: asyncio.wait_for(s.get(), 1),
+            "put": lambda s: s.put("a", 1),
+        },
+        cancels=1,
+    ),
+    "asyncio.timeout around get": Scenario(
+        {
+            "get": under_timeout,
+            "put": lambda s: s.put("a", 1),
+            "next": lambda s: s.get(),
+        },
+        cancels=1,
+    ),
+    "release, defer and a waiting take": Scenario(
+        {
+            "release": lambda s, _, held: s.release(held[2], True),
+            "defer": lambda s, *_: s.put("a", 2, "defer"),
+            "take": lambda s, *_: s.take("a"),
+        },
+        before=[lambda s: s.put("a", 1), lambda s: s.get()],
+    ),
+}
+
+
+def explore(scenario: Scenario, package: Any = subject) -> int:
+    """Play a scenario in every order. Returns the number of schedules."""
+    choices: list[int] = []
+    played = 0
+    while True:
+        stage = Stage(package, choices)
+        try:
+            stage.play(scenario)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n\nafter: {', then '.join(stage.history)}") from error
+        played += 1
+        # The next schedule differs from this one as late as possible.
+        choices = [*choices, *[0] * (len(stage.options) - len(choices))]
+        while choices and choices[-1] + 1 >= stage.options[len(choices) - 1]:
+            choices.pop()
+        if not choices:
+            return played
+        choices[-1] += 1
