@@ -59,8 +59,7 @@ async def items(settings: Settings) -> AsyncIterator[Found]:
     for size in settings.sizes:
         many = blocks_of(size, times=max(1, 5_000 // size))
         blocks = {f"few: {name}": block for name, block in few.items()} | many
-        limits = settings.long_rounds if size < 1_000_000 else (3, 3)
-        rounds = await take_turns(blocks, rounds=limits, collecting=False)
+        rounds = await take_turns(blocks, rounds=settings.rounds_of(size), collecting=False)
         growth = {name: rounds.ratios(name, f"few: {name}") for name in many}
         for name in many:
             ratio = Ratio.of(growth[name])
@@ -288,7 +287,7 @@ async def expiry(settings: Settings) -> AsyncIterator[Found]:
                 few = make(default_lease_timeout=LONG)
                 blocks[f"few: {name}"] = block(few, SMALLEST, forward)
                 blocks[name] = block(make(default_lease_timeout=LONG), size, forward)
-            rounds = await take_turns(blocks, rounds=settings.long_rounds)
+            rounds = await take_turns(blocks, rounds=settings.rounds_of(size))
             for name in (OURS, ORDERED):
                 growth = rounds.ratio(name, f"few: {name}")
                 yield Found.ratio("expiry", name, f"{SMALLEST:,} leases", growth, size)

@@ -42,6 +42,7 @@ class Settings:
     public: str | None = None  # the folder that 0.0.7 was installed in
     rounds: tuple[int, int] = (30, 100)  # at least, at most: of a millisecond or so
     long_rounds: tuple[int, int] = (5, 5)
+    longest_rounds: tuple[int, int] = (3, 3)
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     waiting: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     public_waiting: int = 1_000  # more take 0.0.7 for ever
@@ -50,6 +51,10 @@ class Settings:
     expiring: tuple[int, ...] = (1_000, 10_000, 100_000)
     counted: int = 50_000  # items, leases or calls whose bytes are counted
     loaded: int = 100_000  # items in the queue while the loop's stalls are watched
+
+    def rounds_of(self, size: int) -> tuple[int, int]:
+        """For blocks that work through so many items."""
+        return self.long_rounds if size < 100_000 else self.longest_rounds
 
     def queues(self) -> dict[str, Callable[..., Leased]]:
         return _queues(self.public)

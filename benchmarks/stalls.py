@@ -15,7 +15,7 @@ from .registry import Found, Settings, case
 from .speed import LONG
 from .subjects import PLAIN, PUBLIC, Leased
 
-WORKERS = 50
+WORKERS = 20
 PUTS = WORKERS // 2  # each time that the loop goes round: a worker has an item for two rounds
 TIMES_ROUND = 2_000
 

@@ -52,7 +52,7 @@ class Floor:
 
 
 def import_apart(name: str, folder: Path) -> ModuleType:
-    """Import a package from a folder, leaving another of the same name as it was."""
+    """Import a package from a folder and from nowhere else, leaving another of its name alone."""
 
     def drop() -> dict[str, ModuleType]:
         names = [module for module in sys.modules if module.partition(".")[0] == name]
@@ -61,7 +61,10 @@ def import_apart(name: str, folder: Path) -> ModuleType:
     kept = drop()
     sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(name)
+        package = importlib.import_module(name)
+        if folder not in Path(str(package.__file__)).parents:
+            raise ImportError(f"{name} was to come from {folder}, not from {package.__file__}")
+        return package
     finally:
         sys.path.remove(str(folder))
         drop()

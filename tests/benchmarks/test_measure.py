@@ -99,3 +99,9 @@ def test_a_package_of_our_name_is_kept_apart(tmp_path: Path) -> None:
     assert sys.modules["leasedkeyq"] is leasedkeyq
     assert "leasedkeyq.other" not in sys.modules
     assert str(tmp_path) not in sys.path
+
+
+def test_another_package_does_not_pass_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match="was to come from"):
+        import_apart("leasedkeyq", tmp_path / "not there")
+    assert sys.modules["leasedkeyq"] is leasedkeyq
