@@ -19,6 +19,7 @@ nothing else has run the code before; so measure in a process of its own:
 import asyncio
 import gc
 import json
+import platform
 import statistics
 import sys
 import tomllib
@@ -32,7 +33,7 @@ from tests.subject import Lease, LeasedKeyQueue, module
 from tests.virtual import jump, run, ticks
 
 PINNED = Path(__file__).with_name("cost.toml")
-VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+VERSION = platform.python_version()  # to the last digit: the interpreter has a say in the counts
 SIZES = (10, 1000)
 WARM_UP, REPEAT = 100, 25  # the second odd, so that the median is one of the counts
 PACKAGE_FOLDER = str(Path(module("_core").__file__).parent)
