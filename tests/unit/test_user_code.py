@@ -277,6 +277,71 @@ async def test_the_timer_and_close_run_no_code_of_the_keys() -> None:
     check(queue)
 
 
+# -- representations, truth values and numbers ----------------------------------------
+
+
+class Shy(str):
+    """A key that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.req("OP-1", "IN-9")
+async def test_a_key_that_cannot_be_shown_spoils_the_message_and_nothing_else() -> None:
+    queue = LeasedKeyQueue[str, int]()
+    await queue.put(Shy("k"), 1)
+    granted = (await queue.get())[2]
+    await queue.put("other", 1)
+    late = await blocked(queue.take(Shy("absent"), 1))
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: queue.put(Shy("k"), 2, if_in_flight="reject"),
+        lambda: queue.take(Shy("k"), 0),
+        lambda: queue.take(Shy("nowhere"), 0),
+        lambda: queue.ack(Lease(token="invented", key=Shy("k"))),
+        lambda: queue.ack(Lease(token=granted.token, key=Shy("another"))),
+        lambda: late,
+    ]
+    for call in calls:
+        with pytest.raises(ZeroDivisionError):
+            await call()
+        check(queue)
+        assert await queue.inflight_keys() == {"k"}
+    await queue.release(granted)
+    assert await drain(queue) == [("other", 1), ("k", 1)]
+
+
+@pytest.mark.req("OP-1", "IN-9")
+async def test_arguments_whose_own_code_raises_change_nothing() -> None:
+    class Failing(float):
+        def __float__(self) -> float:
+            raise ZeroDivisionError
+
+        def __bool__(self) -> bool:
+            raise ZeroDivisionError
+
+    bad: Any = Failing(1)
+    queue = LeasedKeyQueue[str, int]()
+    await queue.put("k", 1)
+    granted = (await queue.get())[2]
+    await queue.put("other", 1)
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: queue.get(bad),
+        lambda: queue.get(lease_timeout=bad),
+        lambda: queue.take("other", bad),
+        lambda: queue.take("other", lease_timeout=bad),
+        lambda: queue.extend(granted, bad),
+        lambda: queue.release(granted, requeue_front=bad),
+    ]
+    for call in calls:
+        with pytest.raises(ZeroDivisionError):
+            await call()
+        check(queue)
+    assert await queue.inflight_keys() == {"k"}
+    await queue.release(granted, requeue_front="yes")  # type: ignore[arg-type]
+    assert await drain(queue) == [("k", 1), ("other", 1)]
+
+
 # -- finalizers ----------------------------------------------------------------------
 
 
