@@ -156,6 +156,10 @@ GiveBack(s, i, place) ==
         THEN SetAvailable(r, k, Newer(v, AvailableVersion(s, k)))
         ELSE Offer(r, k, v, place)
 
+\* The one element of a set.  (`The({F(r) : r \in {x}})' only says F(x); it has
+\* TLC compute x once.)
+The(set) == CHOOSE x \in set : TRUE
+
 \* All leases that are due are ended, earliest deadline first, and in the order
 \* of their granting where deadlines are equal.
 RECURSIVE EndDue(_)
@@ -165,13 +169,14 @@ EndDue(s) ==
         ELSE LET i == CHOOSE i \in due : \A j \in due :
                         \/ s.flight[i].left < s.flight[j].left
                         \/ s.flight[i].left = s.flight[j].left /\ i <= j
-             IN  EndDue([GiveBack(s, i, "end")
-                            EXCEPT !.ended[s.flight[i].call] = "expired"])
+             IN  The({EndDue(r) : r \in {[GiveBack(s, i, "end")
+                            EXCEPT !.ended[s.flight[i].call] = "expired"]}})
 
 \* All copies in flight go back to the front, the latest granted first.
 RECURSIVE GiveAllBack(_)
 GiveAllBack(s) == IF s.flight = <<>> THEN s
-                  ELSE GiveAllBack(GiveBack(s, Len(s.flight), "head"))
+                  ELSE The({GiveAllBack(r) :
+                                r \in {GiveBack(s, Len(s.flight), "head")}})
 
 \* One tick passes.
 Less(left) == IF left \in {Never, Reserved} THEN left ELSE left - 1

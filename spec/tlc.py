@@ -30,6 +30,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from spec.counterexample import explain
+
 SPEC = Path(__file__).parent
 MANIFEST = SPEC / "manifest.toml"
 
@@ -181,6 +183,12 @@ def manifest() -> list[Model]:
     return [Model(**entry) for entry in entries]
 
 
+def _policies(name: str) -> tuple[str, ...]:
+    """The policies of a model."""
+    match = re.search(r"Policies = \{(.*?)\}", (SPEC / f"{name}.cfg").read_text())
+    return tuple(re.findall(r"\w+", match[1] if match else ""))
+
+
 def write(models: Iterable[Model]) -> None:
     """Write the manifest anew; its head comment stays."""
     head = MANIFEST.read_text().split("[[model]]")[0]
@@ -204,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="spec.tlc", description="Check the specification.")
     parser.add_argument("names", nargs="*", metavar="MODEL")
     parser.add_argument("--deep", action="store_true", help="the deep models")
+    parser.add_argument("--explain", action="store_true", help="tell every counterexample")
     parser.add_argument("--pin", action="store_true", help="pin what comes out")
     options = parser.parse_args(arguments)
 
@@ -239,12 +248,13 @@ def main(arguments: list[str] | None = None) -> int:
     table = Table("model", "what it says", "result", *(("distinct states", "depth", "seconds")))
     for column in table.columns[3:]:
         column.justify = "right"
-    failed = []
+    failed, told = False, []
     for model in chosen:
         result = results[model.name]
         complaints = [] if options.pin else list(model.complaints(result))
-        if complaints:
-            failed.append((model, result))
+        if complaints or (options.explain and result.trace()):
+            told.append((model, result))
+        failed = failed or bool(complaints)
         verdict = "; ".join(complaints) or (
             result.meaning
             + (f": {result.violated}" if result.violated else "")
@@ -274,12 +284,14 @@ def main(arguments: list[str] | None = None) -> int:
     console.print(table)
     if options.pin:
         write(every)
-    for model, result in failed:
+    for model, result in told:
         console.rule(model.name)
         if result.trace():
-            from spec.counterexample import explain
-
-            console.print(explain(result), markup=False, highlight=False)
+            console.print(
+                explain(result.trace(), result.violated, _policies(model.name)),
+                markup=False,
+                highlight=False,
+            )
         else:
             console.print(result.output[-3000:], markup=False, highlight=False)
     return 1 if failed else 0

@@ -141,7 +141,7 @@ class Machine(ABC):
     def _left(self, deadline: float) -> object:
         return "Never" if deadline == inf else int(deadline - self.now)
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 (there may be nothing to check)
         """Whatever it can check about itself."""
 
     @abstractmethod

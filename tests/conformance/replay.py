@@ -38,8 +38,8 @@ def replay(machine: type[Machine], states: Iterable[State]) -> Count:
             count.replayed += 1
             try:
                 found = machine().follow(state.path).follow([label]).seen
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is a mismatch)
-                count.differs(state, label, repr(error), "to be carried out")
+            except Exception as raised:  # noqa: BLE001 (whatever it is, it is a mismatch)
+                count.differs(state, label, repr(raised), "to be carried out")
                 continue
             if found != after.seen:
                 count.differs(state, label, found, after.seen)

@@ -148,8 +148,8 @@ async def _replay(states: Iterable[State]) -> Count:
             try:
                 await it.follow_async((*state.path, label))
                 found = it.seen
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is a mismatch)
-                count.differs(state, label, repr(error), "to be carried out")
+            except Exception as raised:  # noqa: BLE001 (whatever it is, it is a mismatch)
+                count.differs(state, label, repr(raised), "to be carried out")
                 continue
             finally:
                 it.leave()
