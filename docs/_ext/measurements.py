@@ -40,19 +40,24 @@ def figures() -> str:
 
 
 def pictures() -> str:
-    """The plots, as images within the page."""
+    """The plots, as images within the page: for each case one a Python, beside or below another.
+
+    So they are as narrow as a phone, and stand side by side where there is room.
+    """
     content = load()
     if content is None:
         return ""
-    results = {
-        version: [Found(**found) for found in of_version]
-        for version, of_version in content["found"].items()
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        plots.draw(results, Path(folder))
-        drawn = sorted(Path(folder).glob("*.svg"))
-        return "\n".join(
-            f'<figure class="picture plot"><img alt="{path.stem.replace("_", " ")}" src="data:'
-            f'image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"/></figure>'
-            for path in drawn
-        )
+    drawn: dict[str, list[str]] = {}
+    for version, of_version in content["found"].items():
+        with tempfile.TemporaryDirectory() as folder:
+            plots.draw({version: [Found(**found) for found in of_version]}, Path(folder))
+            for path in sorted(Path(folder).glob("*.svg")):
+                data = base64.b64encode(path.read_bytes()).decode()
+                name = path.stem.replace("_", " ")
+                drawn.setdefault(name, []).append(
+                    f'<img alt="{name}, CPython {version}" src="data:image/svg+xml;base64,{data}"/>'
+                )
+    return "\n".join(
+        f'<figure class="plots"><figcaption>{name}</figcaption>{"".join(images)}</figure>'
+        for name, images in drawn.items()
+    )
