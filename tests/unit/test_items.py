@@ -209,6 +209,28 @@ async def test_update_goes_to_the_newest_value_that_is_left() -> None:
     assert await drain(queue) == [("a", 0)]
 
 
+@pytest.mark.req("PUT-2", "PUT-4", "KEY-4")
+@pytest.mark.parametrize("policy", ["update", "buffer", "defer"])
+async def test_a_put_on_an_old_copy_that_came_back_makes_it_the_newest(policy: Any) -> None:
+    """So an update goes there, once it is leased again, and not to those that were newer."""
+    queue = LeasedKeyQueue[str, int]()
+    leases = [await put_leased(queue, "a", 0)]
+    for value in (1, 2):
+        await queue.put("a", value, if_in_flight="buffer")
+        leases.append(await lease(queue))
+    await queue.release(leases[0])
+    await queue.put("a", 3, if_in_flight=policy)
+    check(queue)
+    _, value, again = await queue.get(0)
+    assert value == 3
+    await queue.put("a", 9)
+    check(queue)
+    await queue.ack(again)
+    await queue.release(leases[2])
+    await queue.release(leases[1])
+    assert await drain(queue) == [("a", 2)]
+
+
 @pytest.mark.req("PUT-3", "KEY-3")
 async def test_update_goes_to_the_deferred_value_if_there_is_one() -> None:
     queue = LeasedKeyQueue[str, int]()
