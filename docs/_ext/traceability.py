@@ -278,6 +278,10 @@ def totals() -> str:
     searched = [model for model in holding if model.module != "MCdump" and not model.deep]
     deep = [model for model in holding if model.module != "MCdump" and model.deep]
     failing = [model for model in tlc.manifest() if model.exit_code != tlc.HOLDS]
+    recorded = (ROOT / "tests" / "conformance" / "test_traces.py").read_text(encoding="utf-8")
+    found = re.search(r"^RUNS, EVENTS = ([\d_]+), ([\d_]+)$", recorded, re.MULTILINE)
+    assert found is not None
+    runs, events = map(int, found.groups())
     coverage = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     least = coverage["tool"]["coverage"]["report"]["fail_under"]
     claims = {test for claimed in tests().values() for test in claimed}
@@ -295,6 +299,11 @@ def totals() -> str:
         (
             "states of the design from which every step is carried out by the code",
             f"{sum(model.distinct for model in replayed):,} in {len(replayed)} models",
+            "make conformance",
+        ),
+        (
+            "random runs of the code that TLC must accept as the design's",
+            f"{runs:,} of {events} events",
             "make conformance",
         ),
         ("tests that claim a rule", f"{len(claims)}", "make test"),
