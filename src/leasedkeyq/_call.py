@@ -40,6 +40,10 @@ class Outcome(Enum):
     LEFT = "it has resumed, or was cancelled"
 
 
+# Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
+WAITING, RESERVED, TIMED_OUT, CLOSED, LEFT = Outcome
+
+
 class Call(Node, Generic[K, V]):
     """A `get` or `take` that waits."""
 
@@ -56,7 +60,7 @@ class Call(Node, Generic[K, V]):
         self.alarm: Alarm[K, V] | None = None
         self.caller: Caller = _PATIENT
         self.lease: Any = None  # the `Lease`, while a copy is reserved
-        self.outcome = Outcome.WAITING
+        self.outcome = WAITING
 
 
 class Alarm(Timed, Generic[K, V]):

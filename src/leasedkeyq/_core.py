@@ -44,10 +44,29 @@ from math import inf, isnan
 from numbers import Real
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
-from ._call import Alarm, Call, Outcome
+from ._call import CLOSED, LEFT, RESERVED, TIMED_OUT, WAITING, Alarm, Call
 from ._deadlines import Deadlines
 from ._invariants import check_invariants, dump
-from ._key import NOTHING, TRANSITIONS, Crowd, Item, KeyState, Step, new_copy
+from ._key import (
+    ABSENT,
+    ADD,
+    ADOPT,
+    AVAILABLE,
+    BUFFERED,
+    DEFER,
+    LEASED,
+    MERGE,
+    NOTHING,
+    PROMOTE,
+    REFUSE,
+    REPLACE,
+    REVISE,
+    TRANSITIONS,
+    Crowd,
+    Item,
+    KeyState,
+    new_copy,
+)
 from ._linkedlist import LinkedList
 from .errors import (
     InvalidLeaseError,
@@ -200,30 +219,30 @@ class Core(Generic[K, V]):
     def _put_again(self, anchor: Lease[K], value: V, policy: str) -> None:
         """Put on a key that the queue knows."""
         step, _ = TRANSITIONS[self._state(anchor)]["put " + policy]
-        if step is Step.REFUSE:
+        if step is REFUSE:
             raise KeyAlreadyInFlightError(
                 f"key {anchor._key!r} is in flight and if_in_flight is 'reject': put it again"
                 " once its lease has ended, or choose another policy"
             )
         # What is replaced outlives the changes: its finalizer is the user's code.
         _lost: object
-        if anchor._item is None and (step is Step.REPLACE or step is Step.REVISE):
+        if anchor._item is None and (step is REPLACE or step is REVISE):
             _lost, anchor._value = anchor._value, value
             return
         item = self._item_of(anchor)
         self._version = version = self._version + 1
-        if step is Step.DEFER:
+        if step is DEFER:
             _lost, item.deferred, item.version = item.deferred, value, version
-        elif step is Step.ADD:
+        elif step is ADD:
             _lost, item.deferred = item.deferred, NOTHING
             self._surplus += 1
             if isinstance(item.leases, Crowd):
                 item.leases.mark_newest()
             self._line_up(new_copy(item, value, version), self._arrived)
         else:
-            copy = cast("Lease[K]", item.available) if step is Step.REPLACE else item.newest()
+            copy = cast("Lease[K]", item.available) if step is REPLACE else item.newest()
             _lost, copy._value, copy._version = copy._value, value, version
-            if step is Step.REPLACE and isinstance(item.leases, Crowd):
+            if step is REPLACE and isinstance(item.leases, Crowd):
                 item.leases.mark_newest()
 
     # -- consumers -------------------------------------------------------------
@@ -325,31 +344,31 @@ class Core(Generic[K, V]):
 
     def resume(self, call: Call[K, V], now: float) -> Delivery[K, V]:
         """Resume: a call whose wait is over gets its lease, which starts now, or its error."""
-        if call.outcome is Outcome.RESERVED:
+        if call.outcome is RESERVED:
             if self.due is not None and now >= self.due:
                 self._enter(now)
             lease = self._collect(call)
             lease._standing = self._leased
             return self._start(lease, call.duration, now)
         outcome = call.outcome
-        if outcome not in (Outcome.TIMED_OUT, Outcome.CLOSED):
+        if outcome not in (TIMED_OUT, CLOSED):
             raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
-        call.outcome = Outcome.LEFT
+        call.outcome = LEFT
         self._tidy(call.item)
-        if outcome is Outcome.CLOSED:
+        if outcome is CLOSED:
             raise QueueClosedError("the queue was closed while the call waited")
         raise _too_late(_ANY if call.item is None else call.item.key, call.timeout)
 
     def cancel(self, call: Call[K, V], now: float) -> None:
         """Cancel: a call that waits, or has a copy reserved, leaves nothing behind. O(1)."""
-        if call.outcome is Outcome.WAITING:
+        if call.outcome is WAITING:
             self._dismiss(call)
-        elif call.outcome is Outcome.RESERVED:
+        elif call.outcome is RESERVED:
             if self.due is not None and now >= self.due:
                 self._enter(now)
             lost = self._return(self._collect(call), self._released, self._returned, front=True)
             del lost
-        call.outcome = Outcome.LEFT
+        call.outcome = LEFT
         self._tidy(call.item)
 
     def time_out(self, now: float) -> None:
@@ -358,7 +377,7 @@ class Core(Generic[K, V]):
             self._enter(now)
         for alarm in self._waits.due(now):
             self._dismiss(alarm.call)
-            alarm.call.outcome = Outcome.TIMED_OUT
+            alarm.call.outcome = TIMED_OUT
             self.settled.append(alarm.call)
         self.alarm = inf
         self.news = True
@@ -393,14 +412,14 @@ class Core(Generic[K, V]):
         else:
             last = item.leases is lease
             step, after = TRANSITIONS[item.state()]["ack last" if last else "ack"]
-            if after is KeyState.ABSENT and item.takers is None:
+            if after is ABSENT and item.takers is None:
                 self._forget(item)
             else:
                 self._surplus -= 1
             if not last:
                 item.leases.leave(lease)
             value = self._end(lease, self._acked)
-            if step is Step.PROMOTE:
+            if step is PROMOTE:
                 copy = new_copy(item, item.deferred, item.version)
                 item.deferred = NOTHING
                 self._surplus += 1
@@ -471,13 +490,13 @@ class Core(Generic[K, V]):
             self._enter(now)
         for call in [*self._calls.values()]:
             self._dismiss(call)
-            call.outcome = Outcome.CLOSED
+            call.outcome = CLOSED
             self.settled.append(call)
             self.news = True
         leases = [*self._leases.values()]
         for lease in leases:
             if isinstance(lease._standing, Call):
-                lease._standing.outcome = Outcome.CLOSED
+                lease._standing.outcome = CLOSED
                 lease._standing.lease = None
         lost = [
             self._return(lease, self._released, self._returned, front=True)
@@ -542,7 +561,7 @@ class Core(Generic[K, V]):
         if anchor._item is not None:
             state: KeyState = anchor._item.state()
             return state
-        return KeyState.AVAILABLE if anchor._standing is None else KeyState.LEASED
+        return AVAILABLE if anchor._standing is None else LEASED
 
     def _available(self, key: K) -> Lease[K] | None:
         due, self.due = self.due, _BUSY
@@ -550,7 +569,7 @@ class Core(Generic[K, V]):
             anchor = self._keys.get(key)
         finally:
             self.due = due
-        if anchor is None or self._state(anchor) not in (KeyState.AVAILABLE, KeyState.BUFFERED):
+        if anchor is None or self._state(anchor) not in (AVAILABLE, BUFFERED):
             return None
         return anchor if anchor._item is None else anchor._item.available
 
@@ -613,7 +632,7 @@ class Core(Generic[K, V]):
             if call.alarm._list is not None:
                 self._waits.remove(call.alarm)
             call.alarm = None
-        call.outcome = Outcome.LEFT
+        call.outcome = LEFT
         if self.alarm != inf:
             self._reckon()
 
@@ -622,7 +641,7 @@ class Core(Generic[K, V]):
         self._dismiss(call)
         self._grant(copy, call)
         call.lease = copy
-        call.outcome = Outcome.RESERVED
+        call.outcome = RESERVED
         self.settled.append(call)
         self.news = True
 
@@ -630,7 +649,7 @@ class Core(Generic[K, V]):
         """Take the reserved copy from a call."""
         lease: Lease[K] = call.lease
         call.lease = None
-        call.outcome = Outcome.LEFT
+        call.outcome = LEFT
         return lease
 
     def _grant(self, copy: Lease[K], standing: Standing | Call[K, V]) -> None:
@@ -690,9 +709,9 @@ class Core(Generic[K, V]):
         step, _ = TRANSITIONS[item.state()]["return"]
         crowd = item.leases if isinstance(item.leases, Crowd) else None
         waiting = item.available
-        outdated = step is Step.ADOPT or (waiting is not None and lease._version < waiting._version)
+        outdated = step is ADOPT or (waiting is not None and lease._version < waiting._version)
         if crowd is not None:
-            if step is Step.MERGE and outdated:
+            if step is MERGE and outdated:
                 crowd.leave(lease)
             else:
                 crowd.turn_back(lease)
@@ -762,7 +781,7 @@ class Core(Generic[K, V]):
             item is not None
             and not item.forgotten
             and item.takers is None
-            and item.state() is KeyState.ABSENT
+            and item.state() is ABSENT
         ):
             self._forget(item)
             self._surplus += 1
@@ -792,7 +811,7 @@ class Core(Generic[K, V]):
                 item.leases = item.available = None
                 item.deferred = NOTHING
         for call in [*self._calls.values(), *reserved]:
-            call.outcome = Outcome.LEFT  # its coroutine may yet be closed
+            call.outcome = LEFT  # its coroutine may yet be closed
             call.alarm = call.lease = None
             if call.item is not None and call.item.takers is not None:
                 call.item.takers.clear()

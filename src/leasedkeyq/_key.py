@@ -34,6 +34,8 @@ class KeyState(Enum):
     DEFERRED = "deferred"
     BUFFERED = "buffered"
 
+    __hash__ = object.__hash__  # members are single objects: no need to hash their names
+
 
 class Step(Enum):
     """What an event does to the copies of a key."""
@@ -51,54 +53,57 @@ class Step(Enum):
     MERGE = "the available copy takes the newer of the two values and keeps its place"
 
 
+# Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
+ABSENT, AVAILABLE, LEASED, DEFERRED, BUFFERED = KeyState
+ADD, REPLACE, REVISE, DEFER, REFUSE, GRANT, DROP, PROMOTE, RETURN, ADOPT, MERGE = Step
+
 # The life of a key, whole: what an event does in each state, and where it leads.
 # "last" means that no other lease on the key is live. "return" is a release, an
 # expiry, a cancelled reservation or a close: they differ in the place in the line.
-_S, _T = KeyState, Step
 TRANSITIONS: Final[dict[KeyState, dict[str, tuple[Step, KeyState]]]] = {
-    _S.ABSENT: {
-        "put update": (_T.ADD, _S.AVAILABLE),
-        "put reject": (_T.ADD, _S.AVAILABLE),
-        "put buffer": (_T.ADD, _S.AVAILABLE),
-        "put defer": (_T.ADD, _S.AVAILABLE),
+    ABSENT: {
+        "put update": (ADD, AVAILABLE),
+        "put reject": (ADD, AVAILABLE),
+        "put buffer": (ADD, AVAILABLE),
+        "put defer": (ADD, AVAILABLE),
     },
-    _S.AVAILABLE: {
-        "put update": (_T.REPLACE, _S.AVAILABLE),
-        "put reject": (_T.REPLACE, _S.AVAILABLE),
-        "put buffer": (_T.REPLACE, _S.AVAILABLE),
-        "put defer": (_T.REPLACE, _S.AVAILABLE),
-        "grant": (_T.GRANT, _S.LEASED),
+    AVAILABLE: {
+        "put update": (REPLACE, AVAILABLE),
+        "put reject": (REPLACE, AVAILABLE),
+        "put buffer": (REPLACE, AVAILABLE),
+        "put defer": (REPLACE, AVAILABLE),
+        "grant": (GRANT, LEASED),
     },
-    _S.LEASED: {
-        "put update": (_T.REVISE, _S.LEASED),
-        "put reject": (_T.REFUSE, _S.LEASED),
-        "put buffer": (_T.ADD, _S.BUFFERED),
-        "put defer": (_T.DEFER, _S.DEFERRED),
-        "ack": (_T.DROP, _S.LEASED),
-        "ack last": (_T.DROP, _S.ABSENT),
-        "return": (_T.RETURN, _S.BUFFERED),
-        "return last": (_T.RETURN, _S.AVAILABLE),
+    LEASED: {
+        "put update": (REVISE, LEASED),
+        "put reject": (REFUSE, LEASED),
+        "put buffer": (ADD, BUFFERED),
+        "put defer": (DEFER, DEFERRED),
+        "ack": (DROP, LEASED),
+        "ack last": (DROP, ABSENT),
+        "return": (RETURN, BUFFERED),
+        "return last": (RETURN, AVAILABLE),
     },
-    _S.DEFERRED: {
-        "put update": (_T.DEFER, _S.DEFERRED),
-        "put reject": (_T.REFUSE, _S.DEFERRED),
-        "put buffer": (_T.ADD, _S.BUFFERED),
-        "put defer": (_T.DEFER, _S.DEFERRED),
-        "ack": (_T.DROP, _S.DEFERRED),
-        "ack last": (_T.PROMOTE, _S.AVAILABLE),
-        "return": (_T.ADOPT, _S.BUFFERED),
-        "return last": (_T.ADOPT, _S.AVAILABLE),
+    DEFERRED: {
+        "put update": (DEFER, DEFERRED),
+        "put reject": (REFUSE, DEFERRED),
+        "put buffer": (ADD, BUFFERED),
+        "put defer": (DEFER, DEFERRED),
+        "ack": (DROP, DEFERRED),
+        "ack last": (PROMOTE, AVAILABLE),
+        "return": (ADOPT, BUFFERED),
+        "return last": (ADOPT, AVAILABLE),
     },
-    _S.BUFFERED: {
-        "put update": (_T.REPLACE, _S.BUFFERED),
-        "put reject": (_T.REFUSE, _S.BUFFERED),
-        "put buffer": (_T.REPLACE, _S.BUFFERED),
-        "put defer": (_T.REPLACE, _S.BUFFERED),
-        "grant": (_T.GRANT, _S.LEASED),
-        "ack": (_T.DROP, _S.BUFFERED),
-        "ack last": (_T.DROP, _S.AVAILABLE),
-        "return": (_T.MERGE, _S.BUFFERED),
-        "return last": (_T.MERGE, _S.AVAILABLE),
+    BUFFERED: {
+        "put update": (REPLACE, BUFFERED),
+        "put reject": (REFUSE, BUFFERED),
+        "put buffer": (REPLACE, BUFFERED),
+        "put defer": (REPLACE, BUFFERED),
+        "grant": (GRANT, LEASED),
+        "ack": (DROP, BUFFERED),
+        "ack last": (DROP, AVAILABLE),
+        "return": (MERGE, BUFFERED),
+        "return last": (MERGE, AVAILABLE),
     },
 }
 
@@ -140,10 +145,10 @@ class Item(Generic[K, V]):
     def state(self) -> KeyState:
         """Which row of `TRANSITIONS` holds."""
         if self.available is not None:
-            return _S.AVAILABLE if self.leases is None else _S.BUFFERED
+            return AVAILABLE if self.leases is None else BUFFERED
         if self.leases is None:
-            return _S.ABSENT
-        return _S.LEASED if self.deferred is NOTHING else _S.DEFERRED
+            return ABSENT
+        return LEASED if self.deferred is NOTHING else DEFERRED
 
     def newest(self) -> Lease[K]:
         """The live lease with the newest value."""

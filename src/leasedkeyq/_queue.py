@@ -327,7 +327,8 @@ class LeasedKeyQueue(Generic[K, V]):
             self._armed = core.alarm
             if core.alarm != inf and not loop.is_closed():
                 self._timer = loop.call_at(max(core.alarm, not_before), _ring, ref(self))
-        core.lost.clear()  # last: what it frees may call the queue
+        if core.lost:
+            core.lost.clear()  # last: what it frees may call the queue
 
     def _time_out(self) -> None:
         """The timer has fired; up to one resolution of the clock early, as asyncio may."""
