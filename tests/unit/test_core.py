@@ -383,6 +383,27 @@ def test_close_returns_reserved_and_leased_copies_by_their_grants() -> None:
     ]
 
 
+@pytest.mark.req("CLOSE-1", "OP-3", "EXP-1")
+@pytest.mark.parametrize(
+    ("now", "line"),
+    [
+        (4.0, ["due", "live", "back"]),
+        (5.0, ["live", "back", "due"]),
+        (6.0, ["live", "back", "due"]),
+    ],
+)
+def test_close_first_ends_the_leases_that_are_due(now: float, line: list[str]) -> None:
+    """They expire, behind what came back before; the others are returned, to the front."""
+    core = Core()
+    for key, timeout in (("due", 5), ("live", 9), ("back", None)):
+        core.put(key, 1, "update", 0.0)
+        lease = core.get(None, timeout, 0.0)[2]
+    core.release(lease, True, 0.0)
+    core.close(now)
+    assert core.dump().splitlines()[1] == f"returned={line}"
+    core.check_invariants()
+
+
 @pytest.mark.req("EXP-5", "EXP-6")
 def test_the_alarm_is_set_only_while_a_call_waits() -> None:
     core = Core(10)
