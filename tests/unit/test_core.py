@@ -395,10 +395,11 @@ def test_close_returns_reserved_and_leased_copies_by_their_grants() -> None:
 def test_close_first_ends_the_leases_that_are_due(now: float, line: list[str]) -> None:
     """They expire, behind what came back before; the others are returned, to the front."""
     core = Core()
+    leases = {}
     for key, timeout in (("due", 5), ("live", 9), ("back", None)):
         core.put(key, 1, "update", 0.0)
-        lease = core.get(None, timeout, 0.0)[2]
-    core.release(lease, True, 0.0)
+        leases[key] = core.get(None, timeout, 0.0)[2]
+    core.release(leases["back"], True, 0.0)
     core.close(now)
     assert core.dump().splitlines()[1] == f"returned={line}"
     core.check_invariants()
