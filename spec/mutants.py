@@ -1,0 +1,219 @@
+"""Mutants of the specification: does TLC notice when a rule is changed?
+
+    python -m spec.mutants            every mutant, and the table (make spec-mutants)
+    python -m spec.mutants --sample   every sixth
+
+A mutant is the specification with one piece of text replaced by another. The actions and the
+moves are mutated, never the properties. A mutant is killed when a model that checks every
+property fails, or when the counts of a model are no longer those of the manifest; the
+table says by what, and a mutant that is killed by its counts alone is one that no
+property sees. One that survives must be among those that are listed as equivalent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from spec import tlc
+
+SOURCE = (tlc.SPEC / "leasedkeyq.tla").read_text()
+
+# Replacements that are tried wherever the text on the left stands, one place at a time.
+EVERYWHERE = (
+    ('"head"', '"end"'),
+    ('"head"', '"back"'),
+    ('"end"', '"head"'),
+    ('"end"', '"back"'),
+    ('"back"', '"head"'),
+    ('"back"', '"end"'),
+    ("/\\ open /\\ ", "/\\ "),
+    ("/\\ open\n", "/\\ TRUE\n"),
+    ("Settled", "Now"),
+    ("UNCHANGED <<puts, open>>", "puts' = puts /\\ open' = FALSE"),
+    ("UNCHANGED <<puts, open>>", "puts' = puts + 1 /\\ open' = open"),
+    ("Newer(", "Older("),
+    ("i <= j", "j <= i"),
+    ("LeaseTime[c]", "Never"),
+    ("Fresh", "puts"),
+    ("Append(@, copy)", "<<copy>> \\o @"),
+    ("<<copy>> \\o @", "Append(@, copy)"),
+    ("HasLease(s, l)", "IsReserved(s, l)"),
+    ("HasLease(s, l)", "Position(s.flight, l) > 0"),
+    ("!.deferred[k] = 0", "!.deferred[k] = @"),
+    ('= "expired"', '= "released"'),
+    ('= "released"', '= "acked"'),
+    ('= "acked"', '= "expired"'),
+    ("left # 0", "left = 0"),
+    ("left - 1", "left"),
+    ("left <= 0", "left < 0"),
+    ("left <= 0", "left <= 1"),
+    ("Without(@, i)", "@"),
+    ("InFlight(s, k)", "Available(s, k)"),
+    ("Available(s, k)", "InFlight(s, k)"),
+    ("Idle(s, c)", "TRUE"),
+    ("s.deferred[k] > 0", "FALSE"),
+    ("s.deferred[k] > 0", "TRUE"),
+    ("!.waiting = Append(@, [call", "!.waiting = Append(<<>>, [call"),
+    ("WaitTime[c] # 0", "TRUE"),
+)
+
+# Replacements of one place each: (what, how).
+ONCE = (
+    ("s.returned \\o s.arrived", "s.arrived \\o s.returned"),
+    ("w.want \\in {AnyKey, k}", "w.want = k"),
+    ("w.want \\in {AnyKey, k}", "w.want = AnyKey"),
+    ("w.want \\in {AnyKey, k}", "TRUE"),
+    ("copy.left \\notin {Never, Reserved}", "copy.left # Never /\\ copy.left # Reserved /\\ FALSE"),
+    ("s.flight[i].left < s.flight[j].left", "s.flight[i].left > s.flight[j].left"),
+    ("s.flight[i].left < s.flight[j].left", "i < j"),
+    ("s.flight[j].version <= s.flight[i].version", "s.flight[j].version >= s.flight[i].version"),
+    ("s.flight[j].version <= s.flight[i].version", "j <= i"),
+    ("IF v > w THEN v ELSE w", "IF v > w THEN w ELSE v"),
+    ("!.flight = Append(@, [call |-> c", "!.flight = <<[call |-> c"),
+    ("left |-> WaitTime[c]", "left |-> Never"),
+    ("IF @ = 0 THEN 0 ELSE Less(@)", "@"),
+    ("IF t = Same THEN LeaseTime[l] ELSE t", "LeaseTime[l]"),
+    ("IF t = Same THEN LeaseTime[l] ELSE t", "IF t = Same THEN Never ELSE t"),
+    ("IF t = Same THEN LeaseTime[l] ELSE t", "Never"),
+    ('policy = "reject" /\\ InFlight(s, k)', 'policy = "reject" /\\ Available(s, k)'),
+    ('~(policy = "reject" /\\ InFlight(s, k))', "TRUE"),
+    ('IF front THEN "head" ELSE "back"', 'IF front THEN "back" ELSE "head"'),
+    ("GiveBack(s, Len(s.flight), ", "GiveBack(s, 1, "),
+    ("[Settled EXCEPT !.waiting = <<>>]", "Settled"),
+    ("[Settled EXCEPT !.waiting = <<>>]", "[Now EXCEPT !.waiting = <<>>]"),
+    ("/\\ Become(GiveAllBack(", "/\\ Become(("),
+    ("open' = FALSE", "open' = TRUE"),
+    ("/\\ Become(Aged(Now))", "/\\ Become(Aged(Settled))"),
+    ("IsDue(flight[i]) => flight[i].left > -Late", "TRUE"),
+    ("IsWaiting(Now, c)  /\\ Become(s)", "FALSE /\\ Become(s)"),
+    ("IsReserved(Now, c) /\\ Become(GiveBack", "FALSE /\\ Become(GiveBack"),
+    ("IsReserved(Now, c)\n", "IsReserved(s, c)\n"),
+    ("!.ended[l] = \"acked\"]", "!.ended[l] = @]"),
+    ("/\\ ~InFlight(r, k)", ""),
+    ("~InFlight(r, k)", "~InFlight(s, k)"),
+    ("IF Line(s) # <<>> THEN Become(Lease(s, c, 1))", "IF Line(s) # <<>> THEN Become(Lease(s, c, Len(Line(s))))"),
+    ("Line(s)[i].key = k))", "TRUE))"),
+    ("IF takers # {}", "IF FALSE"),
+    ("!.waiting = Without(@, i)],", "!.waiting = @],"),
+    ("s.waiting[i].call, k, v, Reserved)", "s.waiting[i].call, k, v, LeaseTime[s.waiting[i].call])"),
+    ("\\A j \\in takers : i <= j", "\\A j \\in takers : j <= i"),
+    ("THEN SetAvailable(r, k, Newer(v, AvailableVersion(s, k)))", "THEN SetAvailable(r, k, v)"),
+    ("THEN SetAvailable(r, k, Newer(v, AvailableVersion(s, k)))", "THEN r"),
+    ("v == Newer(s.flight[i].version, s.deferred[k])", "v == s.flight[i].version"),
+    ("THEN SetAvailable(r, k, Newer", "THEN Offer(r, k, Newer"),
+    ("        /\\ puts' = Fresh\n", "        /\\ puts' = puts\n"),
+    ("            SetAvailable(s, k, Fresh)\n", "            s\n"),
+    ("            SetAvailable(s, k, Fresh)\n", '            Offer(s, k, Fresh, "back")\n'),
+    ("THEN [s EXCEPT !.deferred[k] = Fresh]", "THEN s"),
+    ('policy = "defer" ->\n            [s EXCEPT !.deferred[k] = Fresh]', 'policy = "defer" ->\n            s'),
+    ('Offer([s EXCEPT !.deferred[k] = 0], k, Fresh, "back")', 'Offer(s, k, Fresh, "back")'),
+    ("            /\\ WF_vars(Expire)\n", ""),
+    ("            /\\ WF_vars(TimeOut)\n", ""),
+    ("            /\\ \\A c \\in Calls : WF_vars(Resume(c))\n", ""),
+    ("Fairness == /\\ WF_vars(Tick)\n", "Fairness == /\\ TRUE\n"),
+)
+
+# Mutants that no caller can tell from the specification, with the reason.
+EQUIVALENT: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the text at ``start`` is replaced."""
+
+    start: int
+    old: str
+    new: str
+
+    @property
+    def line(self) -> int:
+        return SOURCE.count("\n", 0, self.start) + 1
+
+    @property
+    def name(self) -> str:
+        old, new = (re.sub(r"\s+", " ", text).strip() for text in (self.old, self.new))
+        return f"{self.line}: {old} -> {new}"
+
+    @property
+    def source(self) -> str:
+        mutated = SOURCE[: self.start] + self.new + SOURCE[self.start + len(self.old) :]
+        older = "Older(v, w) == IF v < w THEN v ELSE w\n\nWithout("
+        return mutated.replace("Without(", older, 1) if self.new == "Older(" else mutated
+
+
+def mutants() -> list[Mutant]:
+    """Every mutant, in the order of the lines."""
+    moves = SOURCE.index("(* Looking at the queue."), SOURCE.index("(* What a call that is not enabled")
+    found = set()
+    for old, new in (*EVERYWHERE, *ONCE):
+        places = [m.start() for m in re.finditer(re.escape(old), SOURCE) if moves[0] < m.start() < moves[1]]
+        assert places, f"nowhere: {old}"
+        for start in places:
+            begin = SOURCE.rfind("\n", 0, start) + 1
+            if "\\*" not in SOURCE[begin:start] and not SOURCE[begin:].startswith("(*"):
+                found.add(Mutant(start, old, new))
+    return sorted(found, key=lambda mutant: (mutant.start, mutant.old, mutant.new))
+
+
+# The models that are tried, the cheapest first.
+MODELS = ("MC_mixed", "MC_defer", "MClive_defer", "MC_buffer")
+
+
+def verdict(mutant: Mutant) -> str:
+    """By what a mutant is killed; empty if it survives."""
+    pinned = {model.name: model for model in tlc.manifest()}
+    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
+        for source in tlc.SPEC.glob("*.tla"):
+            shutil.copy(source, scratch)
+        Path(scratch, "leasedkeyq.tla").write_text(mutant.source)
+        for name in MODELS:
+            model = pinned[name]
+            result = tlc.run(
+                model.module, tlc.SPEC / f"{name}.cfg", workers=1, directory=Path(scratch), limit=120
+            )
+            if result.exit_code != tlc.HOLDS:
+                return f"{result.violated or result.meaning} ({name})"
+            if complaints := [*model.complaints(result)]:
+                return f"counts: {complaints[0]} ({name})"
+    return ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Try the mutants; 0 if each is killed or known to be equivalent."""
+    parser = argparse.ArgumentParser(prog="spec.mutants")
+    parser.add_argument("--sample", action="store_true", help="every sixth mutant only")
+    options = parser.parse_args(arguments)
+    console = Console()
+    every = mutants()
+    chosen = every[::6] if options.sample else every
+    with ThreadPoolExecutor(2) as pool:
+        verdicts = list(track(pool.map(verdict, chosen), "mutants", total=len(chosen), console=console))
+    table = Table("line: change", "killed by")
+    survivors = 0
+    for mutant, killer in zip(chosen, verdicts, strict=True):
+        reason = EQUIVALENT.get(mutant.name)
+        survivors += not killer and reason is None
+        table.add_row(mutant.name, killer or (f"equivalent: {reason}" if reason else "SURVIVED"))
+    console.print(table)
+    killed = sum(bool(killer) for killer in verdicts)
+    by_counts = sum(killer.startswith("counts") for killer in verdicts)
+    console.print(
+        f"{len(chosen)} mutants of {len(every)}: {killed} killed ({by_counts} by their counts alone), "
+        f"{len(chosen) - killed - survivors} equivalent, {survivors} survived"
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
