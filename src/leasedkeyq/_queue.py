@@ -255,29 +255,35 @@ class LeasedKeyQueue(Generic[K, V]):
     # -- introspection: works on a closed queue too ----------------------------
 
     async def peek(self, key: K) -> V | None:
-        """The value of a key's available copy, or None. O(1). Spec: ``available``."""
+        """The value of a key's available copy, or None.
+
+        Raises TypeError for an unhashable key. O(1). Spec: ``Available``.
+        """
         return self._look(self._core.peek, key)
 
     async def contains(self, key: K) -> bool:
-        """Whether a copy of the key is available. O(1). Spec: ``available``."""
+        """Whether a copy of the key is available.
+
+        Raises TypeError for an unhashable key. O(1). Spec: ``Available``.
+        """
         return self._look(self._core.contains, key)
 
     async def available_keys(self) -> set[K]:
-        """The keys that have an available copy. O(size of the result). Spec: ``available``."""
+        """The keys that have an available copy. O(size of the result). Spec: ``Available``."""
         return self._look(self._core.available_keys)
 
     async def inflight_keys(self) -> set[K]:
-        """The keys that are in flight. O(leases). Spec: ``inflight``."""
+        """The keys that are in flight. O(leases). Spec: ``InFlight``."""
         return self._look(self._core.inflight_keys)
 
     async def qsize(self) -> int:
-        """How many items are available. O(1). Spec: ``available``."""
+        """How many items are available. O(1). Spec: ``Available``."""
         return self._look(self._core.qsize)
 
     async def inflight_size(self) -> int:
         """How many items are in flight: leased, or on their way to a call. O(1).
 
-        Spec: ``inflight``.
+        Spec: ``InFlight``.
         """
         return self._look(self._core.inflight_size)
 
