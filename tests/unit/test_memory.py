@@ -396,6 +396,29 @@ def test_a_queue_is_freed_although_its_leases_are_held() -> None:
     assert alive() == 0
 
 
+@pytest.mark.req("EXP-8", "COST-5")
+def test_a_dropped_core_lets_go_of_the_calls_that_wait() -> None:
+    """Calls in one list hold each other; so do a call and its deadline."""
+
+    class Caller:
+        def cancelled(self) -> bool:
+            return False
+
+    core: Any = module("_core").Core()
+    callers = [Caller() for _ in range(6)]
+    calls = [core.take("k", 5, None, 0.0) for _ in range(3)]
+    calls += [core.get(5, None, 0.0) for _ in range(3)]
+    for number in range(6):
+        calls[number].caller = callers[number]
+    core.put("reserved", 1, "update", 0.0)
+    alive = watch(*callers)
+    calls.clear()
+    callers.clear()
+    assert alive() == 6
+    del core
+    assert alive() == 0
+
+
 @pytest.mark.req("COST-6")
 def test_a_dropped_million_of_items_neither_recurses_nor_crashes() -> None:
     """gh-27678: a chain of a million links, each freed by the one before."""
