@@ -581,15 +581,11 @@ class Core(Generic[K, V]):
             self.due = due
 
     def _item_of(self, anchor: Lease[K]) -> Item[K, V]:
-        """The item that an anchor leads to, made now if the key was plain so far."""
+        """The item that a leased anchor leads to, made now if the key was plain so far."""
         item: Item[K, V] | None = anchor._item
         if item is None:
-            item = Item(anchor._key)
-            if anchor._standing is None:
-                item.available = anchor
-            else:
-                item.leases = anchor
-            anchor._item = item
+            anchor._item = item = Item(anchor._key)
+            item.leases = anchor
             anchor._version = 0  # older than whatever will join it
         return item
 
@@ -680,14 +676,13 @@ class Core(Generic[K, V]):
             self._reckon()
 
     def _end(self, lease: Lease[K], standing: Standing) -> V:
-        """End a live lease, which a crowd has let go before. Returns its value."""
+        """End a live lease of an item, which a crowd has let go before. Returns its value."""
         del self._leases[lease._number]
         if lease._list is not None:
             self._drop_deadline(lease)
-        item = lease._item
-        if item is not None:
-            item.durations.pop(lease._number, None)
-            item.leases = item.leases.remaining() if isinstance(item.leases, Crowd) else None
+        item: Item[K, V] = lease._item
+        item.durations.pop(lease._number, None)
+        item.leases = item.leases.remaining() if isinstance(item.leases, Crowd) else None
         value: V = lease._value
         lease._value = None
         lease._standing = standing
