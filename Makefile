@@ -14,7 +14,8 @@ VENV := .venv/.made-from-lock
 STEPS := lint types unit coverage vendored manual
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types unit coverage vendored vendor manual stateful spec spec-deep \
+.PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual stateful spec spec-deep \
+	spec-mutants \
 	conformance bench mutants docs release-check lock clean
 
 help:  ## show this list
@@ -52,6 +53,9 @@ unit: $(VENV)  ## unit tests of the built wheel on every Python found (3.11 to 3
 coverage: $(VENV)  ## every line and branch of the package, by the unit tests alone
 	@$(BIN)/nox -s coverage
 
+pin-costs: $(VENV)  ## count anew what every operation costs, on every Python found
+	@$(BIN)/nox -s pin
+
 vendored: $(VENV)  ## unit tests of a copy under another name, the original absent
 	@$(BIN)/nox -s vendored
 
@@ -69,6 +73,9 @@ spec: $(VENV)  ## check the TLA+ specification
 
 spec-deep: $(VENV)  ## check it in larger models (an hour)
 	@$(BIN)/python -m spec.tlc --deep
+
+spec-mutants: $(VENV)  ## does the specification notice when a rule of it is changed?
+	@$(BIN)/python -m spec.mutants
 
 conformance: $(VENV)  ## carry out every transition of the specification
 	@$(BIN)/pytest tests/conformance -q -n 2 --dist loadgroup

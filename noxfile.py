@@ -120,7 +120,15 @@ def build(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the unit tests against the installed wheel."""
     install_wheel(session)
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "--quiet", "-n", "2", "tests/unit", *session.posargs)
+
+
+@nox.session(requires=["build"])
+@on_every_python
+def pin(session: nox.Session) -> None:
+    """Write down anew what every operation costs, where that was meant to change."""
+    install_wheel(session)
+    session.run("python", "-m", "tests.unit.cost", "--pin")
 
 
 @nox.session(requires=["build"], python=NEWEST, name="coverage")
@@ -155,7 +163,7 @@ def vendored(session: nox.Session) -> None:
         f"print(u.find_spec('{VENDORED_AS}').origin); "
         "assert u.find_spec('leasedkeyq') is None, 'the original is importable'",
     )
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "--quiet", "-n", "2", "tests/unit", *session.posargs)
 
 
 @nox.session(requires=["build"], python=NEWEST)

@@ -1,7 +1,7 @@
 """Costs that are counted, so that an accidental O(n) or one allocation more turns this red.
 
 What is counted, and how, is in cost.py, which runs in a process of its own. When a count
-has changed and the change is meant: `python -m tests.unit.cost --pin`, once with each Python.
+has changed and the change is meant: `make pin-costs`.
 """
 
 import inspect
@@ -92,13 +92,13 @@ def test_the_counts_are_those_that_are_pinned(measured: dict[str, Any], version:
         name: [count[what] for what in ("instructions", "blocks") if what in count]
         for name, count in counts.items()
     }
-    assert now == cost.pinned()[version], "if it is meant: python -m tests.unit.cost --pin"
+    assert now == cost.pinned()[version], "if it is meant: make pin-costs"
 
 
 def test_some_version_is_pinned_with_every_operation() -> None:
     assert cost.pinned()
     for version, counts in cost.pinned().items():
-        assert [*counts] == OPERATIONS, f"Python {version}: python -m tests.unit.cost --pin"
+        assert [*counts] == OPERATIONS, f"Python {version}: make pin-costs"
 
 
 @pytest.mark.usefixtures("untraced")
