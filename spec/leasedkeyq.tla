@@ -616,10 +616,15 @@ PutsByTheTable == [][
     \A k \in Keys, p \in Policies : Put(k, p) =>
         LET from == KeyState(Before, k)  to == KeyState(After, k)
             given == to \in {"BUFFERED", "LEASED"}
+            \* The newest of the values in flight is replaced.
+            revised == \E i \in FlightsOf(Before, k) :
+                /\ flight'[i].version = puts'
+                /\ \A j \in FlightsOf(Before, k) :
+                        Before.flight[j].version <= Before.flight[i].version
         IN  CASE from = "ABSENT"    -> to \in {"AVAILABLE", "LEASED"}
               [] from = "AVAILABLE" -> to = "AVAILABLE"
               [] from = "BUFFERED"  -> p # "reject" /\ to = "BUFFERED"
-              [] from = "LEASED"    -> \/ p = "update" /\ to = "LEASED"
+              [] from = "LEASED"    -> \/ p = "update" /\ to = "LEASED" /\ revised
                                        \/ p = "defer"  /\ to = "DEFERRED"
                                        \/ p = "buffer" /\ given
               [] from = "DEFERRED"  -> \/ p \in {"update", "defer"} /\ to = "DEFERRED"
@@ -653,10 +658,12 @@ NothingLost == [][
                         >= Newest(StoredVersions(k) \ {Before.flight[i].version})
     ]_vars
 
-\* 25. An accepted put stores its value, as the newest of its key.
+\* 25. An accepted put stores its value, as the newest of its key, and nothing
+\*     else makes a version.
 PutIsStored == [][
-    \A k \in Keys, p \in Policies : Put(k, p) =>
-        puts' = puts + 1 /\ puts' \in StoredVersions(k)'
+    /\ \A k \in Keys, p \in Policies : Put(k, p) =>
+            puts' = puts + 1 /\ puts' \in StoredVersions(k)'
+    /\ puts' # puts => \E k \in Keys, p \in Policies : Put(k, p)
     ]_vars
 
 \* 26. An ack, a release and an expiry end a lease, and no other operation does

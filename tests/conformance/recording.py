@@ -73,7 +73,7 @@ class RecordingCore(Core):  # type: ignore[misc]
             return result
         finally:
             self._depth -= 1
-            if event and not self._depth:
+            if "op" in event and not self._depth:
                 self._write(json.dumps(event))
 
     def _dismiss(self, call: Any) -> None:

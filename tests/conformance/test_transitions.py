@@ -49,6 +49,15 @@ def test_a_call_is_either_enabled_or_refused(policy: str) -> None:
 
 
 @each_policy
+def test_every_action_is_reached(policy: str) -> None:
+    reached = {label[0] for state in graph.load(policy) for label, _ in state.steps}
+    assert reached == {
+        *("put", "get", "take", "resume", "cancel", "time_out", "ack", "release", "extend"),
+        *("expire", "close", "tick"),
+    }
+
+
+@each_policy
 @pytest.mark.parametrize("machine", [CoreMachine, ModelMachine])
 def test_replay(policy: str, machine: type[Machine], record_property: Report) -> None:
     count = replay(machine, graph.load(policy))
