@@ -1,4 +1,4 @@
-"""Measures everything, on every Python of the machine, in a few minutes.
+"""Measures everything, on every Python of the machine: two minutes or so for each.
 
 python -m benchmarks [--quick] [CASE ...]
 """

@@ -1,5 +1,6 @@
 """The README's claims that no code block shows. (Its code blocks are run with the manual's.)"""
 
+import json
 import re
 from pathlib import Path
 
@@ -74,3 +75,11 @@ def test_every_link_leads_to_a_file() -> None:
     links = re.findall(r"\]\(([^)#:=]+)\)", README.read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if not ROOT.joinpath(link).is_file()] == []
+
+
+def test_the_cost_next_to_asyncio_queue_is_what_was_measured() -> None:
+    said = re.search(r"about (\S+) times as long", README.read_text(encoding="utf-8"))
+    assert said is not None
+    results = json.loads(ROOT.joinpath("docs/_static/bench/results.json").read_text())
+    measured = results["figures"][0]["measured"].values()
+    assert float(said[1]) == pytest.approx(max(measured), rel=0.2)
