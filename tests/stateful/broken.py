@@ -91,7 +91,7 @@ BUGS = [
         CORE,
         "            _lost, anchor._value = anchor._value, value\n",
         "            _lost, anchor._value = anchor._value, value\n"
-        "            if step is Step.REPLACE:\n"
+        "            if step is REPLACE:\n"
         "                anchor._list.unlink(anchor)\n"
         "                self._arrived.link_last(anchor)\n",
     ),
@@ -114,30 +114,29 @@ BUGS = [
         C,
         "update passes over the deferred value",
         KEY,
-        '"put update": (_T.DEFER, _S.DEFERRED)',
-        '"put update": (_T.REVISE, _S.DEFERRED)',
+        '"put update": (DEFER, DEFERRED)',
+        '"put update": (REVISE, DEFERRED)',
     ),
     bug(
         C,
         "reject is not heeded once a value was deferred",
         KEY,
-        '"put reject": (_T.REFUSE, _S.DEFERRED)',
-        '"put reject": (_T.DEFER, _S.DEFERRED)',
+        '"put reject": (REFUSE, DEFERRED)',
+        '"put reject": (DEFER, DEFERRED)',
     ),
     bug(
         C,
         "a value put during a lease is gone after the ack [celery, leasedkeyq 0.0.7]",
         KEY,
-        '"ack last": (_T.PROMOTE, _S.AVAILABLE)',
-        '"ack last": (_T.DROP, _S.ABSENT)',
+        '"ack last": (PROMOTE, AVAILABLE)',
+        '"ack last": (DROP, ABSENT)',
     ),
     bug(
         C,
         "an older value replaces a newer one",
         CORE,
-        "outdated = step is Step.ADOPT or (waiting is not None and lease._version < "
-        "waiting._version)",
-        "outdated = step is Step.ADOPT",
+        "outdated = step is ADOPT or (waiting is not None and lease._version < waiting._version)",
+        "outdated = step is ADOPT",
     ),
     bug(
         C,
@@ -221,7 +220,7 @@ BUGS = [
         C,
         "a call served just before the close comes away with a lease",
         CORE,
-        "                lease._standing.outcome = Outcome.CLOSED\n"
+        "                lease._standing.outcome = CLOSED\n"
         "                lease._standing.lease = None\n",
         "                pass\n",
     ),
@@ -252,15 +251,22 @@ BUGS = [
         C,
         "extend forgets its timeout",
         CORE,
-        "lease._duration if timeout is None else timeout",
-        "lease._duration",
+        "            self._drop_deadline(lease)\n        self._set_deadline(lease, timeout, now)",
+        "            self._drop_deadline(lease)\n        self._set_deadline(lease, granted, now)",
     ),
     bug(
         C,
         "extend falls back to the queue's default",
         CORE,
-        "lease._duration if timeout is None else timeout",
-        "self._default if timeout is None else timeout",
+        "            timeout = granted",
+        "            timeout = self._default",
+    ),
+    bug(
+        C,
+        "extend repeats the last extension, not what was granted",
+        CORE,
+        "granted = lease._item.durations.get(lease._number, granted)",
+        "pass",
     ),
     bug(
         C,
@@ -340,10 +346,10 @@ BUGS = [
     ),
     bug(
         Q,
-        "the timer fires once and is not armed again",
+        "what the timer ends is told to nobody",
         SHELL,
-        "        self._armed = inf\n        try:",
-        "        try:",
+        "self._settle(now + _resolution(self._loop) if early else -inf)",
+        "pass",
     ),
     bug(
         Q,

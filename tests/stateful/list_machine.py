@@ -129,7 +129,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.nodes: list[Any] = []
         self.twins: dict[int, float] = {}  # deadlines by the number of their node
-        self.durations: list[float] = []  # of each node
+        self.latest = -inf  # time that any of them was set at
         self.lines = [
             f"from {self.package.PACKAGE}._deadlines import Deadlines, Timed",
             "from math import inf",
@@ -145,9 +145,8 @@ class DeadlinesMachine(RuleBasedStateMachine):
     # More durations than lanes are kept idle, so that lanes are swept out.
     @rule(duration=st.integers(1, 40) | st.sampled_from([1, 2, 3]), back=st.integers(-9, 1))
     def add(self, duration: int, back: int) -> None:
-        """A clock that goes back delays a deadline, to keep the order of its duration."""
-        lane = [d for number, d in self.twins.items() if self.durations[number] == duration]
-        now = self.now - max(back, 0) if lane else self.now
+        """A clock that goes back is taken to stand still."""
+        now = self.now - max(back, 0)
         CENSUS["deadlines: add"] += 1
         node = self.module.Timed()
         node._number = len(self.nodes)
@@ -155,8 +154,8 @@ class DeadlinesMachine(RuleBasedStateMachine):
         self.lines.append(f"nodes.append(Timed()); nodes[-1]._number = {node._number}")
         self.lines.append(f"deadlines.add(nodes[-1], {duration}, {now})")
         self.deadlines.add(node, duration, now)
-        self.durations.append(duration)
-        self.twins[node._number] = max([now + duration, *lane])
+        self.latest = max(now, self.latest)
+        self.twins[node._number] = self.latest + duration
 
     @rule(pick=picks)
     def remove(self, pick: int) -> None:

@@ -281,7 +281,20 @@ class QueueMachine(Mirror):
         self.do_put(name, "buffer")
         for _ in range(turns):
             self.turn()
-        self.cancel(pick)
+        if pick % 3 == 1:
+            self.settle(moment)
+        else:
+            self.cancel(pick)
+
+    @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.integers(1, 3), moment=moments)
+    def wait_for_a_lease_to_end(
+        self, name: str, lease_timeout: int, timeout: int, moment: tuple[str, int]
+    ) -> None:
+        """A lease and a wait for its key, which may end at the same time."""
+        self.put_and_take(name, "update", lease_timeout, 1)
+        self.take(name, timeout, None)
+        self.turn()
+        self.settle(moment)
 
     @rule(moment=moments)
     def tick(self, moment: tuple[str, int]) -> None:
@@ -382,7 +395,7 @@ class QueueMachine(Mirror):
                 if self.tasks:
                     self.fail(f"{list(self.tasks)} outlive the queue")
                 if self.loop.timers() or self.loop.unfinished():
-                    self.fail("a closed queue has left something behind")
+                    self.fail("a closed queue has left something behind", "assert not timers()")
                 self.aim()
         finally:
             Key.fuse = 0

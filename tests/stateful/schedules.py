@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop
+from math import inf
 from typing import Any
 
 from tests import subject
@@ -157,8 +158,15 @@ class Stage:
         timers = self.loop._scheduled
         while timers[0].cancelled():
             heappop(timers)
+        assert timers[0].when() <= self._soonest(), "a deadline passes and nobody is called"
         self.loop.now = max(self.loop.now, timers[0].when())
         self.loop._ready.append(heappop(timers))
+
+    def _soonest(self) -> float:
+        """The next deadline that a call waits for; infinity if there is none."""
+        waiting = [c for c in self.model.calls if not (c.grant or c.error or c.cancelled)]
+        grants = self.model.grants.values() if waiting else []
+        return min([c.deadline for c in waiting] + [g.deadline for g in grants], default=inf)
 
     def _end(self) -> None:
         """Nobody is cancelled any more."""
@@ -173,6 +181,7 @@ class Stage:
                 raise AssertionError(f"{task.exception()}") from task.exception()
         stuck = [call for call in self.model.calls if call.grant or call.error]
         assert not stuck, f"still waits: {stuck}"
+        assert self._soonest() == inf or self.ended, "a deadline is to come and no timer is armed"
         waiting = [task for task in tasks if not task.done()]
         calls = [call for call in self.model.calls if not call.cancelled]
         assert len(waiting) >= len(calls), "a call has ended that should wait"
@@ -314,6 +323,15 @@ SCENARIOS = {
             "put": lambda s: s.put("a", 1),
             "next": lambda s: s.get(),
         },
+        cancels=1,
+    ),
+    "a short lease under a long wait": Scenario(
+        {
+            "long": lambda s, _: s.take("b", timeout=5),
+            "worker": lambda s, _: s.get(timeout=0, lease=1),
+            "heir": lambda s, _: s.take("a"),
+        },
+        before=[lambda s: s.put("a", 1)],
         cancels=1,
     ),
     "release, defer and a waiting take": Scenario(

@@ -16,10 +16,9 @@ LOSSES = [
     "a call that is being cancelled is offered a copy [anyio#146, go#37852]",
     "a copy that comes back wakes no take",
     "a get with a long timeout hides a lease that runs out sooner [beanstalkd#174]",
-    "a call served just before the close comes away with a lease",
     "only one of the calls that are served is woken",
     "a cancelled call stays in the queue [trio#548, aiohttp#9670]",
-    "the timer fires once and is not armed again",
+    "what the timer ends is told to nobody",
 ]
 
 
