@@ -390,7 +390,11 @@ class Core(Generic[K, V]):
         due = self.due
         if due is not None and now >= due:
             due = self._enter(now)
-        if type(lease) is not Lease or lease._standing is not self._leased:
+        try:
+            live = lease._standing is self._leased
+        except AttributeError:
+            live = False  # it is no lease at all
+        if not live:
             lease = self._find(lease)
         item = lease._item
         if item is None:
