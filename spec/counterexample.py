@@ -81,8 +81,10 @@ def read_state(text: str) -> tuple[Any, ...]:
 
 
 def _candidates(action: str) -> Iterator[tuple[str, ...]]:
-    for arguments in product(*ARGUMENTS.get(action, ())):
-        yield (action, *arguments)
+    """Every operation that TLC may mean; it names no part of a conjunction such as WatchedNext."""
+    for operation in (action,) if action in SAYS else SAYS:
+        for arguments in product(*ARGUMENTS.get(operation, ())):
+            yield (operation, *arguments)
 
 
 def labels(trace: list[str], policies: tuple[str, ...] = POLICIES) -> list[tuple[str, ...]]:
@@ -97,7 +99,7 @@ def labels(trace: list[str], policies: tuple[str, ...] = POLICIES) -> list[tuple
         action = re.sub(r"(?<!^)([A-Z])", r"_\1", match[1]).lower()
         after = read_state(text.partition("\n")[2])
         for label in _candidates(action):
-            if action == "put" and label[2] not in policies:
+            if label[0] == "put" and label[2] not in policies:
                 continue
             try:
                 if ModelMachine().follow([*path, label]).seen == after:
@@ -121,7 +123,7 @@ def explain(trace: list[str], violated: str, policies: tuple[str, ...] = POLICIE
         else:
             lines.append(f"{number:3}. {SAYS[action].format(*arguments)}")
     known = [label for label in path if label[-1] != "?"]
-    end = read_state(trace[len(known)].partition("\n")[2]) if known else ()
+    end = read_state(trace[len(known)].partition("\n")[2])
     lines += [
         "",
         "from tests.conformance.machines import CoreMachine",
