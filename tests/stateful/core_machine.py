@@ -21,6 +21,7 @@ from tests.stateful.mirror import (
     names,
     outcome,
     picks,
+    policies,
     source_of_keys,
     waits,
 )
@@ -151,6 +152,19 @@ class CoreMachine(Mirror):
         arguments = [f"Key({name!r})", repr(timeout), repr(lease_timeout)]
         self.both("take", arguments, [name, timeout, lease_timeout])
 
+    @rule(name=names, get_first=st.booleans(), policy=policies, leaver=picks)
+    def two_calls_for_one_copy(self, name: str, get_first: bool, policy: str, leaver: int) -> None:
+        """Whoever has waited longer is served first, unless it is leaving."""
+        while not self.model.closed and self.model.qsize(self.now):
+            self.get(0, None, ("stay", 0))
+        if get_first:
+            self.get(None, None, ("stay", 0))
+        self.take(name, None, None, ("stay", 0))
+        self.get(None, None, ("stay", 0))
+        if leaver % 2:
+            self.leave(leaver - 1, ("stay", 0), 0)
+        self.do_put(name, policy)
+
     def unfinished(self) -> list[Waiting]:
         return [call for call in self.calls if call.twin in self.model.calls]
 
@@ -267,7 +281,6 @@ class CoreMachine(Mirror):
             gone = call.twin and call.twin.cancelled
             self.both("cancel" if gone else "resume", [call.name], [call.twin])
         self.agree()
-        self.aim()
 
     def program(self) -> str:
         return PROGRAM.format(

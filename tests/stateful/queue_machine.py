@@ -30,6 +30,7 @@ from tests.stateful.mirror import (
     names,
     outcome,
     picks,
+    policies,
     source_of_keys,
     waits,
 )
@@ -84,8 +85,9 @@ async def settle():
 
 
 def timers():
-    timers = asyncio.get_running_loop()._scheduled
-    return [timer for timer in timers if not timer.cancelled()]
+    loop = asyncio.get_running_loop()
+    handles = [*loop._scheduled, *loop._ready]
+    return [h for h in handles if isinstance(h, asyncio.TimerHandle) and not h.cancelled()]
 
 
 async def main():
@@ -266,15 +268,42 @@ class QueueMachine(Mirror):
             with self.loop:
                 self.tasks[call.name].cancel()
 
-    @rule(name=names, any_key=st.booleans(), turns=st.integers(0, 2), pick=picks, moment=moments)
+    @rule(name=names, get_first=st.booleans(), policy=policies, leaver=picks)
+    def two_calls_for_one_copy(self, name: str, get_first: bool, policy: str, leaver: int) -> None:
+        """Whoever has waited longer is served first, unless it is leaving."""
+        while not self.model.closed and self.model.qsize(self.now):
+            self.get_now(None, ("stay", 0))
+        if get_first:
+            self.get(None, None)
+        self.take(name, None, None)
+        self.get(None, None)
+        self.turn()
+        if leaver % 2:
+            self.cancel(leaver - 1)
+        self.do_put(name, policy)
+
+    @rule(
+        name=names,
+        any_key=st.booleans(),
+        timeout=st.sampled_from([None, 3]),
+        turns=st.integers(0, 2),
+        pick=picks,
+        moment=moments,
+    )
     def serve_and_cancel(
-        self, name: str, any_key: bool, turns: int, pick: int, moment: tuple[str, int]
+        self,
+        name: str,
+        any_key: bool,
+        timeout: float | None,
+        turns: int,
+        pick: int,
+        moment: tuple[str, int],
     ) -> None:
         """A call waits, is served, and is cancelled so many turns later."""
         if any_key:
-            self.get(None, None)
+            self.get(timeout, None)
         else:
-            self.take(name, 3, None)
+            self.take(name, timeout, None)
         self.turn()
         if pick % 3 == 0:
             self.pass_time(moment)
@@ -396,7 +425,6 @@ class QueueMachine(Mirror):
                     self.fail(f"{list(self.tasks)} outlive the queue")
                 if self.loop.timers() or self.loop.unfinished():
                     self.fail("a closed queue has left something behind", "assert not timers()")
-                self.aim()
         finally:
             Key.fuse = 0
             with self.loop:
