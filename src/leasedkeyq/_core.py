@@ -75,7 +75,7 @@ from .errors import (
     LeaseExpiredError,
     QueueClosedError,
 )
-from .lease import Lease, Standing, new_prefix, parse_token
+from .lease import Copy, Lease, Standing, new_prefix, parse_token
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -87,7 +87,6 @@ Delivery: TypeAlias = tuple[K, V, Lease[K]]
 _ANY: Final = object()  # the key of a call that takes any
 _BUSY: Final = -inf  # ``due`` while the queue is closed, or waits for a key's own code
 _UPDATE: Final = "update"  # the same object as the default of the shell's ``put``
-_new = object.__new__
 
 
 def _too_late(key: object, timeout: float | None) -> TimeoutError:
@@ -192,7 +191,7 @@ class Core(Generic[K, V]):
         due = self.due
         if due is not None and now >= due:
             due = self._enter(now)
-        copy: Lease[K] = _new(Lease)
+        copy: Lease[K] = Copy()
         copy._key = key
         copy._value = value
         copy._item = copy._standing = None
@@ -435,7 +434,7 @@ class Core(Generic[K, V]):
         front = bool(requeue_front)
         if self.due is not None and now >= self.due:
             self._enter(now)
-        if type(lease) is not Lease or lease._standing is not self._leased:
+        if type(lease) is not Copy or lease._standing is not self._leased:
             lease = self._find(lease)
         line = self._returned if front else self._arrived
         lost = self._return(lease, self._released, line, front)
@@ -447,7 +446,7 @@ class Core(Generic[K, V]):
             timeout = lease_seconds("timeout", timeout)
         if self.due is not None and now >= self.due:
             self._enter(now)
-        if type(lease) is not Lease or lease._standing is not self._leased:
+        if type(lease) is not Copy or lease._standing is not self._leased:
             lease = self._find(lease)
         granted: float = inf if lease._list is None else lease._list.duration
         if lease._item is not None:

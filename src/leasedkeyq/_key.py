@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from ._linkedlist import LinkedList, Node
-from .lease import Lease
+from .lease import Copy, Lease
 
 if TYPE_CHECKING:
     from ._call import Call
@@ -238,7 +238,7 @@ def _version(lease: Lease[Any]) -> int:
 
 def new_copy(item: Item[K, V], value: object, version: int) -> Lease[K]:
     """A copy that is yet to be lined up."""
-    copy: Lease[K] = object.__new__(Lease)
+    copy: Lease[K] = Copy()
     copy._key = item.key
     copy._value = value
     copy._version = version

@@ -41,7 +41,7 @@ async def test_get_returns_key_value_and_a_lease_on_that_key() -> None:
     queue = LeasedKeyQueue[str, int]()
     await queue.put("k", 7)
     key, value, granted = await queue.get()
-    assert (key, value, type(granted), granted.key) == ("k", 7, Lease, "k")
+    assert (key, value, granted.__class__, granted.key) == ("k", 7, Lease, "k")
     assert await state(queue) == {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
 
 
