@@ -15,7 +15,7 @@ STEPS := lint types unit coverage vendored stateful spec conformance manual
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual stateful spec spec-deep \
-	spec-mutants \
+	spec-mutants spec-mutants-sample \
 	conformance bench mutants docs release-check lock clean
 
 help:  ## show this list
@@ -76,6 +76,9 @@ spec-deep: $(VENV)  ## check it in larger models (an hour)
 
 spec-mutants: $(VENV)  ## does the specification notice when a rule of it is changed?
 	@$(BIN)/python -m spec.mutants
+
+spec-mutants-sample: $(VENV)  ## twenty of them, each with the property that must see it
+	@$(BIN)/python -m spec.mutants --sample
 
 conformance: $(VENV)  ## carry out every transition of the specification
 	@$(BIN)/pytest tests/conformance -q -n 2 --dist loadgroup

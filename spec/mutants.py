@@ -1,13 +1,17 @@
 """Mutants of the specification: does TLC notice when a rule is changed?
 
     python -m spec.mutants            every mutant, and the table (make spec-mutants)
-    python -m spec.mutants --sample   every sixth
+    python -m spec.mutants --sample   some that die soon, each by the property that it breaks
+    python -m spec.mutants --log FILE    write each verdict there as soon as it is known
 
 A mutant is the specification with one piece of text replaced by another. The actions and the
-moves are mutated, never the properties. A mutant is killed when a model that checks every
-property fails, or when the counts of a model are no longer those of the manifest; the
-table says by what, and a mutant that is killed by its counts alone is one that no
-property sees. One that survives must be among those that are listed as equivalent.
+moves are mutated, never the properties. A mutant is killed when a model fails, or when the
+counts of a model are no longer those of the manifest; the table says by what, and a mutant
+that is killed by its counts alone is one that no property sees. One that survives must be
+among those that are listed as equivalent.
+
+The sample is chosen, not drawn: at least one rule of every operation, each with the model and
+the property that must kill it. A property that has lost its teeth shows there at once.
 """
 
 from __future__ import annotations
@@ -22,12 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from spec import tlc
 
-PARSE = 150
+# Exit codes that say nothing of the mutant: it does not parse, or its config is bad.
+NO_VERDICT = (150, 151)
 SOURCE = (tlc.SPEC / "leasedkeyq.tla").read_text()
 
 # Replacements that are tried wherever the text on the left stands, one place at a time.
@@ -131,7 +137,7 @@ ONCE = (
     ("            /\\ WF_vars(Expire)\n", ""),
     ("            /\\ WF_vars(TimeOut)\n", ""),
     ("            /\\ \\A c \\in Calls : WF_vars(Resume(c))\n", ""),
-    ("Fairness == /\\ WF_vars(Tick)\n", "Fairness == /\\ TRUE\n"),
+    ("WF_vars(Tick)\n", "TRUE\n"),
 )
 
 # Mutants that no caller can tell from the specification, with the reason.
@@ -185,59 +191,120 @@ def mutants() -> list[Mutant]:
         for start in places:
             begin = SOURCE.rfind("\n", 0, start) + 1
             comment = "\\*" in SOURCE[begin:start] or SOURCE[begin:].startswith("(*")
-            head = SOURCE.startswith(old, begin)  # of a definition
+            head = start == begin and old[0].isalpha() and "==" not in old  # of a definition
             label = re.match(r' *(\[\] |ELSE CASE )place = "', SOURCE[begin:]) and old[0] == '"'
             if not (comment or head or label):
                 found.add(Mutant(start, old, new))
     return sorted(found, key=lambda mutant: (mutant.start, mutant.old, mutant.new))
 
 
-# The models that are tried, the cheapest first.
-MODELS = ("MC_mixed", "MC_defer", "MClive_defer", "MC_buffer")
+# The models that are tried, one after the other.
+MODELS = ("MC_mixed", "MC_defer", "MClive_defer", "MC_buffer", "MC_three")
+
+# Of each operation a rule or more, and the model and property that must kill the mutant.
+SAMPLE = {
+    "Newer 1: IF v > w THEN v ELSE w -> IF v > w THEN w ELSE v": ("MC_mixed", "TypeOK"),
+    "Offer 1: IF takers # {} -> IF FALSE": ("MC_mixed", "NoneWaitsInVain"),
+    "Offer 1: <<copy>> \\o @ -> Append(@, copy)": ("MC_defer", "ClosedInOrder"),
+    'EndDue 1: "end" -> "head"': ("MC_defer", "ExpiredInOrder"),
+    "AfterPut 1: Fresh -> puts": ("MC_mixed", "PutIsStored"),
+    'AfterPut 1: policy = "defer" -> [s EXCEPT !.deferred[k] = Fresh] -> policy = "defer" -> s': (
+        "MC_mixed",
+        "PutsByTheTable",
+    ),
+    'Put 1: ~(policy = "reject" /\\ InFlight(s, k)) -> TRUE': ("MC_mixed", "ErrorsRefuse"),
+    "Lease 1: Without(@, i) -> @": ("MC_mixed", "EachValueOnce"),
+    "Get 1: /\\ open /\\ -> /\\": ("MC_mixed", "ClosedIsQuiet"),
+    "Take 1: Idle(s, c) -> TRUE": ("MC_mixed", "OnePlacePerCall"),
+    "Resume 1: LeaseTime[c] -> Never": ("MC_mixed", "ClockRunsEvenly"),
+    "Cancel 1: UNCHANGED <<puts, open>> -> puts' = puts /\\ open' = FALSE": (
+        "MC_mixed",
+        "ClosedIsQuiet",
+    ),
+    "TimeOut 1: Settled -> Now": ("MC_mixed", "ClockRunsEvenly"),
+    'Ack 1: !.ended[l] = "acked"] -> !.ended[l] = @]': ("MC_mixed", "LeasesEndOnlySo"),
+    "Ack 1: s.deferred[k] > 0 -> FALSE": ("MC_mixed", "DeferredOnlyInFlight"),
+    "Release 1: HasLease(s, l) -> Position(s.flight, l) > 0": ("MC_mixed", "ErrorsRefuse"),
+    "Extend 1: Settled -> Now": ("MC_mixed", "ErrorsRefuse"),
+    "Close 1: /\\ Become(GiveAllBack( -> /\\ Become((": ("MC_mixed", "ClosedIsQuiet"),
+    "Tick 1: UNCHANGED <<puts, open>> -> puts' = puts + 1 /\\ open' = open": (
+        "MC_mixed",
+        "PutIsStored",
+    ),
+    "Fairness 1: /\\ WF_vars(Expire) -> ": ("MClive_defer", "TimedLeasesEnd"),
+}
+
+
+def check(mutant: Mutant, model: tlc.Model, config: Path | str) -> tlc.Result:
+    """Run a model on the mutated specification."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
+        for source in tlc.SPEC.glob("*.tla"):
+            shutil.copy(source, scratch)
+        Path(scratch, "leasedkeyq.tla").write_text(mutant.source)
+        result = tlc.run(model.module, config, workers=1, directory=Path(scratch), limit=300)
+    if result.exit_code in NO_VERDICT:
+        raise RuntimeError(f"{mutant.name}: {result.meaning}\n{result.output[-2000:]}")
+    return result
 
 
 def verdict(mutant: Mutant) -> str:
     """By what a mutant is killed; empty if it survives."""
     pinned = {model.name: model for model in tlc.manifest()}
-    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
-        for source in tlc.SPEC.glob("*.tla"):
-            shutil.copy(source, scratch)
-        Path(scratch, "leasedkeyq.tla").write_text(mutant.source)
-        for name in MODELS:
-            model = pinned[name]
-            result = tlc.run(
-                model.module,
-                tlc.SPEC / f"{name}.cfg",
-                workers=1,
-                directory=Path(scratch),
-                limit=300,
-            )
-            assert result.exit_code != PARSE, f"{mutant.name} does not parse"
-            if result.exit_code != tlc.HOLDS:
-                return f"{result.violated or result.meaning} ({name})"
-            if complaints := [*model.complaints(result)]:
-                return f"counts: {complaints[0]} ({name})"
+    for name in MODELS:
+        result = check(mutant, pinned[name], tlc.SPEC / f"{name}.cfg")
+        if result.exit_code == tlc.TIME_IS_UP:
+            return f"counts: no end at {result.distinct:,} distinct ({name})"
+        if result.exit_code != tlc.HOLDS:
+            return f"{result.violated or result.meaning} ({name})"
+        if complaints := [*pinned[name].complaints(result)]:
+            return f"counts: {complaints[0]} ({name})"
     return ""
+
+
+def sampled_verdict(mutant: Mutant) -> str:
+    """The property that must kill the mutant, if it does so alone; otherwise empty."""
+    name, due = SAMPLE[mutant.name]
+    pinned = {model.name: model for model in tlc.manifest()}
+    head, *sections = re.split(
+        r"^(?=INVARIANTS|PROPERTIES)", (tlc.SPEC / f"{name}.cfg").read_text(), flags=re.MULTILINE
+    )
+    kind = next(section.split()[0] for section in sections if due in section.split())
+    result = check(mutant, pinned[name], f"{head}{kind} {due}\n")
+    violated = result.exit_code in (tlc.INVARIANT, tlc.PROPERTY)
+    return f"{due} ({name})" if violated else ""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Try the mutants; 0 if each is killed or known to be equivalent."""
     parser = argparse.ArgumentParser(prog="spec.mutants")
-    parser.add_argument("--sample", action="store_true", help="every sixth mutant only")
+    parser.add_argument("--sample", action="store_true", help="some that die soon")
+    parser.add_argument("--log", type=Path, help="where verdicts are written as they come")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time, each a JVM")
     options = parser.parse_args(arguments)
     console = Console()
     every = mutants()
-    chosen = every[::6] if options.sample else every
-    with ThreadPoolExecutor(2) as pool:  # each a JVM
+    chosen = [m for m in every if m.name in SAMPLE] if options.sample else every
+    if options.sample and len(chosen) != len(SAMPLE):
+        parser.error(f"no such mutant: {sorted(SAMPLE.keys() - {m.name for m in chosen})}")
+
+    def judge(mutant: Mutant) -> str:
+        killer = sampled_verdict(mutant) if options.sample else verdict(mutant)
+        if options.log:
+            with options.log.open("a") as log:
+                log.write(f"{mutant.name} => {killer or 'SURVIVED'}\n")
+        return killer
+
+    with ThreadPoolExecutor(options.jobs) as pool:
         verdicts = list(
-            track(pool.map(verdict, chosen), "mutants", total=len(chosen), console=console)
+            track(pool.map(judge, chosen), "mutants", total=len(chosen), console=console)
         )
     table = Table("definition and change", "killed by")
     survivors = 0
     for mutant, killer in zip(chosen, verdicts, strict=True):
         reason = EQUIVALENT.get(mutant.name)
         survivors += not killer and reason is None
-        table.add_row(mutant.name, killer or (f"equivalent: {reason}" if reason else "SURVIVED"))
+        fate = killer or (f"equivalent: {reason}" if reason else "SURVIVED")
+        table.add_row(escape(mutant.name), escape(fate))
     console.print(table)
     killed = sum(bool(killer) for killer in verdicts)
     by_counts = sum(killer.startswith("counts") for killer in verdicts)

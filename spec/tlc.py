@@ -36,12 +36,13 @@ from spec.counterexample import explain
 SPEC = Path(__file__).parent
 MANIFEST = SPEC / "manifest.toml"
 
-HOLDS, DEADLOCK, INVARIANT, PROPERTY = 0, 11, 12, 13
+HOLDS, DEADLOCK, INVARIANT, PROPERTY, TIME_IS_UP = 0, 11, 12, 13, -9
 MEANING = {
     HOLDS: "holds",
     DEADLOCK: "deadlock",
     INVARIANT: "invariant violated",
     PROPERTY: "property violated",
+    TIME_IS_UP: "time is up",
     75: "cannot be evaluated",
     150: "does not parse",
     151: "bad config",
