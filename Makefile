@@ -71,7 +71,7 @@ stateful: $(VENV)  ## random schedules against a model
 spec: $(VENV)  ## check the TLA+ specification
 	@$(BIN)/python -m spec.tlc
 
-spec-deep: $(VENV)  ## check it in larger models (an hour)
+spec-deep: $(VENV)  ## check it in larger models (many minutes)
 	@$(BIN)/python -m spec.tlc --deep
 
 spec-mutants: $(VENV)  ## does the specification notice when a rule of it is changed?
