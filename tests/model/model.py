@@ -135,19 +135,19 @@ class Model:
 
     def resume(self, call: Call, now: float) -> Delivery:
         """The call takes what its wait has come to."""
-        self.expire(now)
         self.calls.remove(call)
         if call.error:
             raise call.error
         assert call.grant, "a call resumes when it is served, and not before"
+        self.expire(now)
         return self._deliver(call.grant, now)
 
     def cancel(self, call: Call, now: float) -> None:
         """The call leaves, whatever it was given; what was reserved goes to the front."""
         call.cancelled = True
-        self.expire(now)
         self.calls.remove(call)
         if call.grant:
+            self.expire(now)
             self._give_back(call.grant, "front", InvalidLeaseError)
 
     def time_out(self, now: float) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.stateful.mirror import CENSUS
@@ -43,17 +44,36 @@ def census(record_property: Callable[[str, object], None]) -> Iterator[Counter[s
         record_property(f"census {what}", times)
 
 
+# Tests record rows of these tables, with the fields divided by bars.
+TABLES = {
+    "bug": ("planted bug", "found by", "steps", "seconds"),
+    "schedules": ("scenario", "schedules"),
+}
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests recorded: the census, and lines of figures."""
+    """Print what the tests recorded."""
     counted: Counter[str] = Counter()
+    rows: dict[str, list[list[str]]] = {name: [] for name in TABLES}
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("")]:
+        if report.when != "teardown":
+            continue  # the last report of a test has all that was recorded
         for name, value in report.user_properties:
-            if name.startswith("census "):
+            if name in TABLES:
+                rows[name].append(escape(str(value)).split("|"))
+            elif name.startswith("census "):
                 counted[name.removeprefix("census ")] += int(str(value))
-            elif name == "figures":
-                terminalreporter.write_line(str(value))
+    console = Console(width=120)
     if counted:
         table = Table("what the machines did and met", "times")
         for what, times in sorted(counted.items()):
             table.add_row(what, f"{times:,}")
-        Console(width=100).print(table)
+        console.print(table)
+    for name, headings in TABLES.items():
+        if rows[name]:
+            table = Table(*headings)
+            for row in sorted(rows[name]):
+                table.add_row(*row)
+            console.print(table)
+    if rows["schedules"]:
+        console.print(f"schedules played: {sum(int(row[1]) for row in rows['schedules']):,}")

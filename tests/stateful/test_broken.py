@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ def find(machine: type[RuleBasedStateMachine], package: Any) -> tuple[int, BaseE
     except AssertionError as failure:
         return steps, failure
     pytest.fail(f"{machine.__name__} has not found it in {steps} steps")
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """What a broken queue leaves behind is not the next test's."""
+    yield
+    gc.collect()
 
 
 def program(failure: BaseException) -> str:
