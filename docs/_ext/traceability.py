@@ -61,7 +61,8 @@ def rules() -> dict[str, Rule]:
 @cache
 def spec_definitions() -> dict[str, str]:
     """What the specification and its models define, each with the comment before it."""
-    modules = [SPEC / "leasedkeyq.tla", *sorted(SPEC.glob("MC*.tla"))]
+    names = ["leasedkeyq.tla", "linkedlist.tla"]
+    modules = [*(SPEC / name for name in names), *sorted(SPEC.glob("MC*.tla"))]
     text = "\n".join(module.read_text(encoding="utf-8") for module in modules)
     found = re.findall(r"((?:^\\\*.*\n)*)^(\w+)(?:\([^)]*\))? *==", text, re.MULTILINE)
     return {
