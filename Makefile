@@ -11,10 +11,11 @@ BIN := .venv/bin
 VENV := .venv/.made-from-lock
 
 # What `make test` runs, in this order, up to the first that fails.
-STEPS := lint types unit coverage vendored stateful spec conformance manual
+STEPS := lint types unit coverage vendored stateful crosshair spec conformance manual
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual stateful spec spec-deep \
+.PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual \
+	stateful schedules crosshair spec spec-deep \
 	spec-mutants spec-mutants-sample \
 	conformance bench mutants docs release-check lock clean
 
@@ -65,8 +66,14 @@ vendor:  ## copy the package into a tree, with a manifest (DEST=path/of/the/pack
 manual: $(VENV)  ## run what the manual shows, the examples, and the tracing of every rule
 	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks -q -n 2 --dist loadfile
 
-stateful: $(VENV)  ## random schedules against a model
+stateful: $(VENV)  ## random steps and every schedule against a model, and 50 planted bugs
 	@$(BIN)/pytest tests/stateful -n 2
+
+schedules: $(VENV)  ## every order in which a few tasks can run, cancelled at every point
+	@$(BIN)/pytest tests/stateful/test_schedules.py -n 2
+
+crosshair: $(VENV)  ## contracts, confirmed over all paths
+	@$(BIN)/pytest tests/crosshair -n 2
 
 spec: $(VENV)  ## check the TLA+ specification
 	@$(BIN)/python -m spec.tlc

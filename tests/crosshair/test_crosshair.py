@@ -1,0 +1,80 @@
+"""CrossHair's verdicts, read word by word: "not confirmed" is not a pass."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.crosshair import contracts
+from tests.stateful.list_machine import ListMachine
+from tests.stateful.mirror import CENSUS
+
+MODULE = contracts.__name__
+CONTRACTS = [
+    name
+    for name, function in inspect.getmembers(contracts, inspect.isfunction)
+    if "post: __return__" in (function.__doc__ or "")
+]
+
+
+def crosshair(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it from the root of the project, with ample time: a machine may be busy."""
+    program = Path(sys.executable).parent / "crosshair"
+    return subprocess.run(
+        [str(program), command, *arguments, "--per_condition_timeout=100"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        timeout=600,
+    )
+
+
+def test_there_are_enough() -> None:
+    assert len(CONTRACTS) >= 5
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_confirmed_over_all_paths(name: str) -> None:
+    result = crosshair("check", f"{MODULE}.{name}", "--report_all")
+    verdicts = re.findall(r"(?:info|error): (.*)", result.stdout)
+    assert verdicts == ["Confirmed over all paths."], result.stdout + result.stderr
+
+
+@pytest.mark.timeout(600)
+def test_core_and_model_behave_alike() -> None:
+    result = crosshair("diffbehavior", f"{MODULE}.run_core", f"{MODULE}.run_model")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "No differences found." in result.stdout
+    assert "All paths exhausted" in result.stdout, "it ran out of time"
+
+
+@pytest.mark.timeout(600)
+def test_a_planted_difference_is_found() -> None:
+    result = crosshair("diffbehavior", f"{MODULE}.run_core", f"{MODULE}.run_broken_model")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Given: (first=" in result.stdout
+
+
+@pytest.mark.timeout(600)
+def test_machine_runs_on_the_crosshair_backend() -> None:
+    CENSUS.clear()
+    symbolic = settings(
+        backend="crosshair",
+        max_examples=20,
+        stateful_step_count=8,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(ListMachine, settings=symbolic)
+    assert CENSUS["list: link_last"]
