@@ -667,9 +667,15 @@ PutIsStored == [][
     ]_vars
 
 \* 26. An ack, a release and an expiry end a lease, and no other operation does
-\*     as long as the queue is open.
+\*     as long as the queue is open.  An ack sets a deferred value free if no
+\*     other lease on its key is live, and not before.
 LeasesEndOnlySo == [][
-    \A i \in DOMAIN flight :
+    /\ \A c \in Calls : Ack(c) \/ (\E front \in BOOLEAN : Release(c, front))
+        => ~HasLease(After, c)
+    /\ \A c \in Calls, k \in Keys :
+        Ack(c) /\ (\E i \in FlightsOf(Before, k) : Before.flight[i].call # c)
+            => deferred'[k] = Before.deferred[k]
+    /\ \A i \in DOMAIN flight :
         LET c == flight[i].call
         IN  flight[i].left # Reserved /\ ~HasLease(After, c) =>
                 \/ Ack(c) /\ ended'[c] = "acked"
@@ -702,8 +708,8 @@ TimePasses == [][
 \* 29. A lease that is due is over for everyone: after any operation none is left.
 NoneIsDueAfter == [][Tick \/ \A i \in DOMAIN flight' : ~IsDue(flight'[i])]_vars
 
-\* 30. Once closed, closed for good, and nothing moves any more.
-ClosedForGood == [][~open => UNCHANGED vars]_vars
+\* 30. Close closes the queue, for good: then nothing moves any more.
+ClosedForGood == [][(Close => ~open') /\ (~open => UNCHANGED vars)]_vars
 
 -----------------------------------------------------------------------------
 (***************************************************************************)
