@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import count
-from math import inf, isnan
+from math import copysign, inf, isnan
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tests.subject import (
     InvalidLeaseError,
@@ -281,12 +281,16 @@ class Model:
             self._line_up(copy, place)
 
 
-def _seconds(value: object) -> float:
+def _seconds(value: Any) -> float:
     if not isinstance(value, Real):
         raise TypeError(value)
-    if isnan(value):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return copysign(inf, value > 0 or -1)
+    if isnan(seconds):
         raise ValueError(value)
-    return float(value)
+    return seconds
 
 
 def _lasting(value: object) -> float:

@@ -181,6 +181,14 @@ class CoreMachine(Mirror):
             call = calls[pick % len(calls)]
             self.both("resume", [call.name], [call.twin])
 
+    @rule(pick=picks)
+    def resume_too_soon(self, pick: int) -> None:
+        waiting = [call for call in self.unfinished() if call not in self.settled()]
+        if waiting:
+            name = waiting[pick % len(waiting)].name
+            if not self.in_names[name].caller.cancelled():
+                self.refuse("resume", [name], "RuntimeError", even_closed=True)
+
     @rule(pick=picks, moment=moments, soon=picks)
     def leave(self, pick: int, moment: tuple[str, int], soon: int) -> None:
         """A call is cancelled; it may be a while until it has left the queue."""
@@ -266,7 +274,7 @@ class CoreMachine(Mirror):
 
     def teardown(self) -> None:
         """Drain the queue: nothing is lost, and everything comes in its order."""
-        if self.failed:
+        if self.failed or self.dropped:
             return
         while not self.model.closed and self.model.qsize(self.now):
             self.both("get", ["0", "inf"], [0, inf])

@@ -158,6 +158,17 @@ class DeadlinesMachine(RuleBasedStateMachine):
         self.twins[node._number] = self.latest + duration
 
     @rule(pick=picks)
+    def add_again(self, pick: int) -> None:
+        """A node that has a deadline is refused, and keeps it."""
+        if self.twins:
+            number = sorted(self.twins)[pick % len(self.twins)]
+            call = f"deadlines.add(nodes[{number}], 1, {self.now})"
+            result = outcome(self.deadlines.add, self.nodes[number], 1, self.now)
+            line = f"try:\n    {call}\nexcept RuntimeError:\n    pass\nelse:\n    assert False"
+            self.require(isinstance(result.error, RuntimeError), line)
+            self.lines.append(line)
+
+    @rule(pick=picks)
     def remove(self, pick: int) -> None:
         if not self.nodes:
             return

@@ -33,7 +33,7 @@ names = st.sampled_from("abc")
 policies = st.sampled_from(model.POLICIES)
 crowding = st.sampled_from(["buffer", *model.POLICIES, "buffer"])
 durations = st.sampled_from([None, 1, 2, 3, 5, 2.5, inf])
-waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf])
+waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**400)])
 picks = st.integers(0, 9)  # one of several, counted round
 rarely = st.integers(0, 7).map(lambda number: number == 4)
 bad_durations = st.sampled_from(["nan", "0", "-1", "-inf", "'1'", "[]", "1j"])
@@ -233,8 +233,9 @@ class Mirror(RuleBasedStateMachine):
 
     # -- rules
 
-    @initialize(default=st.sampled_from([None, 2, 4]))
-    def begin(self, default: float | None) -> None:
+    @initialize(default=st.sampled_from([None, 2, 4]), dropped=rarely)
+    def begin(self, default: float | None, dropped: bool) -> None:
+        self.dropped = dropped  # the queue ends without being closed
         self.model = model.Model(default)
         self.open(default)
 
