@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import count
-from math import copysign, inf, isnan
+from math import inf, isnan
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tests.subject import (
     InvalidLeaseError,
@@ -281,13 +281,13 @@ class Model:
             self._line_up(copy, place)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: object) -> float:
     if not isinstance(value, Real):
         raise TypeError(value)
     try:
         seconds = float(value)
-    except OverflowError:
-        return copysign(inf, value > 0 or -1)
+    except OverflowError:  # an int that is longer than any wait
+        return inf if value == abs(value) else -inf
     if isnan(seconds):
         raise ValueError(value)
     return seconds
