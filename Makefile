@@ -11,7 +11,8 @@ BIN := .venv/bin
 VENV := .venv/.made-from-lock
 
 # What `make test` runs, in this order, up to the first that fails.
-STEPS := lint types unit coverage vendored stateful crosshair spec conformance manual
+STEPS := lint types unit coverage vendored stateful crosshair spec spec-mutants-sample conformance \
+	manual
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual \
