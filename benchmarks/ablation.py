@@ -1,9 +1,10 @@
-"""What single promises cost: the core with one of them left out, next to the core as it is.
+"""Where the time of a cycle goes, and what single promises cost.
 
     python -m benchmarks.ablation
 
-Each line of `LEFT_OUT` is cut from the source of the core, and put, get and ack are timed
-without asyncio. None of these cores may be used for anything else.
+The first table shows parts of put, get and ack next to the whole. For the second, each line of
+`LEFT_OUT` is cut from the source of the core, and the cycle is timed without asyncio, next to
+the core as it is. None of these cores may be used for anything else.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
+
+from leasedkeyq import LeasedKeyQueue
 
 from .measure import Block, Ratio, take_turns
+from .subjects import Floor
 
 CYCLES = 2_000
+WHOLE = "the whole cycle"
 
 # What is given up, and the pieces of source that go, each with what stands there instead.
 LEFT_OUT: dict[str, list[tuple[str, str]]] = {
@@ -91,12 +97,62 @@ def cycles(module: ModuleType) -> Callable[[], Any]:
     return run
 
 
-async def measure() -> dict[str, Ratio]:
+class IdleCore:
+    """A core that does nothing, at once: what is left is the shell's own work."""
+
+    due = None
+    news = False
+
+    def put(self, key: object, value: object, policy: str, now: float) -> None:
+        pass
+
+    def get(self, timeout: object, lease_timeout: object, now: float) -> tuple[None, None, None]:
+        return None, None, None
+
+    def ack(self, lease: object, now: float) -> None:
+        pass
+
+
+def parts() -> dict[str, Callable[[], Any]]:
+    """The whole cycle, and what may be told apart in it."""
+    idle: LeasedKeyQueue[int, int] = LeasedKeyQueue()
+    idle._core = cast(Any, IdleCore())
+
+    async def floor(queue: Floor = Floor()) -> None:  # noqa: B008 (emptied by each run)
+        for i in range(CYCLES):
+            await queue.put(i, i)
+            await queue.get()
+            await queue.ack(i)
+
+    async def awaited(queue: LeasedKeyQueue[int, int]) -> None:
+        for i in range(CYCLES):
+            await queue.put(i, i)
+            await queue.ack((await queue.get())[2])
+
+    return {
+        WHOLE: partial(awaited, LeasedKeyQueue()),
+        "three awaits and one dict, no queue": floor,
+        "the shell, over a core that does nothing": partial(awaited, idle),
+        "the core, without a shell": cycles(importlib.import_module("leasedkeyq._core")),
+    }
+
+
+async def shares() -> dict[str, Ratio]:
+    blocks = {name: Block(run, CYCLES) for name, run in parts().items()}
+    rounds = await take_turns(blocks, rounds=(40, 200))
+    return {name: rounds.ratio(name, WHOLE) for name in blocks if name != WHOLE}
+
+
+async def promises() -> dict[str, Ratio]:
     modules = {"as it is": variant("as it is", [])}
     modules |= {name: variant(name, cuts) for name, cuts in LEFT_OUT.items()}
     blocks = {name: Block(cycles(module), CYCLES) for name, module in modules.items()}
     rounds = await take_turns(blocks, rounds=(40, 200))
     return {name: rounds.ratio(name, "as it is") for name in LEFT_OUT}
+
+
+async def measure() -> dict[str, dict[str, Ratio]]:
+    return {"part of the cycle": await shares(), "left out of the core": await promises()}
 
 
 def main() -> None:
@@ -105,8 +161,7 @@ def main() -> None:
 
     from .pythons import PYTHONS, ROOT  # noqa: PLC0415 (the Pythons that are measured lack it)
 
-    table = Table("left out", *PYTHONS)
-    rows: dict[str, list[str]] = {name: [] for name in LEFT_OUT}
+    tables: dict[str, dict[str, list[str]]] = {}
     console = Console()
     with console.status("measuring"):
         for python in PYTHONS.values():
@@ -115,16 +170,28 @@ def main() -> None:
             done = subprocess.run(
                 command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
             )
-            for name, ratio in json.loads(done.stdout).items():
-                rows[name].append(f"{ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})")
-    for name, cells in rows.items():
-        table.add_row(name, *cells)
-    console.print(table)
+            for title, ratios in json.loads(done.stdout).items():
+                rows = tables.setdefault(title, {})
+                for name, ratio in ratios.items():
+                    cell = f"{ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})"
+                    rows.setdefault(name, []).append(cell)
+    for title, rows in tables.items():
+        table = Table(title, *PYTHONS)
+        for name, cells in rows.items():
+            table.add_row(name, *cells)
+        console.print(table)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--here"]:
-        ratios = asyncio.run(measure())
-        print(json.dumps({name: asdict(ratio) for name, ratio in ratios.items()}))
+        found = asyncio.run(measure())
+        print(
+            json.dumps(
+                {
+                    title: {name: asdict(ratio) for name, ratio in ratios.items()}
+                    for title, ratios in found.items()
+                }
+            )
+        )
     else:
         main()

@@ -13,3 +13,8 @@ async def test_a_core_without_it_puts_gets_and_acks(name: str) -> None:
 def test_a_piece_that_is_not_in_the_core_is_refused() -> None:
     with pytest.raises(LookupError, match="no longer has"):
         ablation.variant("nothing", [("no such piece", "")])
+
+
+async def test_every_part_of_the_cycle_turns() -> None:
+    for part in ablation.parts().values():
+        await part()
