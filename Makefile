@@ -16,7 +16,7 @@ STEPS := lint types unit coverage vendored stateful crosshair spec spec-mutants-
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual \
-	stateful schedules crosshair spec spec-deep \
+	seal stateful schedules crosshair spec spec-deep \
 	spec-mutants spec-mutants-sample \
 	conformance bench mutants docs release-check lock clean
 
@@ -66,6 +66,9 @@ vendor:  ## copy the package into a tree, with a manifest (DEST=path/of/the/pack
 
 manual: $(VENV)  ## run what the manual shows, the examples, and the tracing of every rule
 	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks -q -n 2 --dist loadfile
+
+seal: $(VENV)  ## say that every rule was read again after a change of what holds it
+	@$(BIN)/python -m docs._ext.seals
 
 stateful: $(VENV)  ## random steps and every schedule against a model, and 50 planted bugs
 	@$(BIN)/pytest tests/stateful -n 2

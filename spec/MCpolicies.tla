@@ -32,8 +32,11 @@ WatchedNext ==
 
 WatchedView == <<ByRank, unseen>>
 
+\* A key is never worked on twice at once: it has one copy in flight at most.
 WorkedOnOnceAtATime == \A k \in Keys : Cardinality(FlightsOf(Now, k)) <= 1
+\* The newest value of a key is never lost before a consumer was handed it.
 NewestNeverLostUnseen == \A k \in Keys : unseen[k] => newest[k] \in StoredVersions(k)
+\* A producer is never turned away while the queue is open.
 ProducerNeverTurnedAway ==
     open => \A k \in Keys, p \in Policies : PutError(k, p) = "ok"
 =============================================================================

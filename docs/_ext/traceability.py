@@ -249,6 +249,8 @@ def properties() -> str:
     for name, comment in spec_definitions().items():
         words = comment or words  # a comment may stand before the property's auxiliaries
         if name in models():
+            if not words:
+                raise LookupError(f"the specification has no sentence on {name}")
             text = re.sub(r"`(\w+)'", r"`\1`", re.sub(r"^\d+\. ", "", words))
             lines.append(f"| `{name}` | {text} |")
             words = ""
