@@ -202,9 +202,12 @@ class Core(Generic[K, V]):
             self.due = due
         if anchor is not copy:
             self._put_again(anchor, value, policy)
-        elif self._getters.first is not None:  # a take can't wait for a key that was absent
+        elif (
+            self._getters.first is not None  # a take can't wait for a key that was absent
+            and (call := self._longest_waiting(self._getters)) is not None
+        ):
             copy._list = None
-            self._line_up(copy, self._arrived)
+            self._reserve(copy, call)
         else:  # self._arrived.link_last(copy), written out
             copy._list = line = self._arrived
             copy._next = None
@@ -267,7 +270,7 @@ class Core(Generic[K, V]):
                 if timeout is not None and timeout <= 0:
                     raise _too_late(_ANY, timeout)
                 return self._wait(self._getters, None, duration, timeout, now)
-        # line.unlink(copy), self._grant(copy) and self._start(copy), written out
+        # line.unlink(copy), self._grant(copy) and self._set_deadline(copy), written out
         line.first = after = copy._next
         if after is None:
             line.last = None
@@ -313,8 +316,10 @@ class Core(Generic[K, V]):
         copy = anchor if item is None else item.available
         if copy is not None and copy._standing is None:
             copy._list.unlink(copy)
-            self._grant(copy, self._leased)
-            return self._start(copy, duration, now)
+            self._grant(copy)
+            if duration != inf:
+                self._set_deadline(copy, duration, now)
+            return copy._key, copy._value, copy
         if timeout is not None and timeout <= 0:
             raise _too_late(key, timeout)
         item = self._item_of(anchor)
@@ -332,7 +337,15 @@ class Core(Generic[K, V]):
     ) -> Call[K, V]:
         self._ticket = ticket = self._ticket + 1
         self._calls[ticket] = call = Call(ticket, item, duration, timeout)
-        calls.link_last(call)
+        # calls.link_last(call), written out
+        call._list = calls
+        call._next = None
+        call._prev = last = calls.last
+        calls.last = call
+        if last is None:
+            calls.first = call
+        else:
+            last._next = call
         if timeout is not None and timeout != inf:
             call.alarm = Alarm(call)
             self._waits.add(call.alarm, timeout, now)
@@ -346,9 +359,12 @@ class Core(Generic[K, V]):
         if call.outcome is RESERVED:
             if self.due is not None and now >= self.due:
                 self._enter(now)
-            lease = self._collect(call)
+            lease, call.lease = call.lease, None
+            call.outcome = LEFT
             lease._standing = self._leased
-            return self._start(lease, call.duration, now)
+            if call.duration != inf:
+                self._set_deadline(lease, call.duration, now)
+            return lease._key, lease._value, lease
         outcome = call.outcome
         if outcome not in (TIMED_OUT, CLOSED):
             raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
@@ -365,7 +381,8 @@ class Core(Generic[K, V]):
         elif call.outcome is RESERVED:
             if self.due is not None and now >= self.due:
                 self._enter(now)
-            lost = self._return(self._collect(call), self._released, self._returned, front=True)
+            lease, call.lease = call.lease, None
+            lost = self._return(lease, self._released, self._returned, front=True)
             del lost
         call.outcome = LEFT
         self._tidy(call.item)
@@ -628,42 +645,53 @@ class Core(Generic[K, V]):
             call.item.takers = None
         del self._calls[call.ticket]
         if call.alarm is not None:
-            if call.alarm._list is not None:
-                self._waits.remove(call.alarm)
+            self._silence(call.alarm)
             call.alarm = None
         call.outcome = LEFT
         if self.alarm != inf:
             self._reckon()
 
+    def _silence(self, alarm: Alarm[K, V]) -> None:
+        """Drop the deadline of a wait, unless it has been met."""
+        if alarm._list is not None:
+            self._waits.remove(alarm)
+
     def _reserve(self, copy: Lease[K], call: Call[K, V]) -> None:
-        """Hand a copy to a waiting call, which is to resume."""
-        self._dismiss(call)
-        self._grant(copy, call)
+        """Hand a copy to a waiting call, the first in its list, which is to resume."""
+        # self._dismiss(call), written out for the first in a list
+        calls = call._list
+        calls.first = after = call._next
+        call._list = call._next = None
+        if after is not None:
+            after._prev = None
+        else:
+            calls.last = None
+            if call.item is not None:
+                call.item.takers = None
+        del self._calls[call.ticket]
+        if call.alarm is not None:
+            self._silence(call.alarm)
+            call.alarm = None
+        if self.alarm != inf:
+            self._reckon()
+        # self._grant(copy), written out, but for the standing
+        copy._number = self._number = number = self._number + 1
+        copy._standing = call
+        if copy._item is not None:
+            copy._item.admit(copy)
+        self._leases[number] = copy
         call.lease = copy
         call.outcome = RESERVED
         self.settled.append(call)
         self.news = True
 
-    def _collect(self, call: Call[K, V]) -> Lease[K]:
-        """Take the reserved copy from a call."""
-        lease: Lease[K] = call.lease
-        call.lease = None
-        call.outcome = LEFT
-        return lease
-
-    def _grant(self, copy: Lease[K], standing: Standing | Call[K, V]) -> None:
+    def _grant(self, copy: Lease[K]) -> None:
         """Turn an available copy, out of the line by now, into a live lease."""
         copy._number = self._number = number = self._number + 1
-        copy._standing = standing
+        copy._standing = self._leased
         if copy._item is not None:
             copy._item.admit(copy)
         self._leases[number] = copy
-
-    def _start(self, lease: Lease[K], duration: float, now: float) -> Delivery[K, V]:
-        """Start the clock of a lease and deliver it."""
-        if duration != inf:
-            self._set_deadline(lease, duration, now)
-        return lease._key, lease._value, lease
 
     def _set_deadline(self, lease: Lease[K], duration: float, now: float) -> None:
         if duration != inf:

@@ -8,7 +8,13 @@ that a call that is cancelled leaves the core. Everything else is the core's.
 from __future__ import annotations
 
 import sys
-from asyncio import AbstractEventLoop, BaseEventLoop, TimerHandle, get_running_loop
+from asyncio import (
+    AbstractEventLoop,
+    BaseEventLoop,
+    InvalidStateError,
+    TimerHandle,
+    get_running_loop,
+)
 from collections.abc import Callable
 from math import inf
 from threading import get_ident
@@ -159,7 +165,16 @@ class LeasedKeyQueue(Generic[K, V]):
         finally:
             if core.news:
                 self._settle()
-        return outcome if type(outcome) is tuple else await self._wait(outcome)  # type: ignore[arg-type]
+        if type(outcome) is tuple:
+            return outcome
+        call: Any = outcome
+        call.caller = future = self._loop.create_future()
+        try:
+            await future
+        except BaseException:
+            self._cancel(call)
+            raise
+        return self._resume(call)
 
     async def take(
         self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None
@@ -179,23 +194,30 @@ class LeasedKeyQueue(Generic[K, V]):
             outcome = core.take(key, timeout, lease_timeout, self._loop.time())
         finally:
             self._settle()
-        return outcome if type(outcome) is tuple else await self._wait(outcome)  # type: ignore[arg-type]
-
-    async def _wait(self, call: Call[K, V]) -> Delivery[K, V]:
+        if type(outcome) is tuple:
+            return outcome
+        call: Any = outcome
         call.caller = future = self._loop.create_future()
         try:
             await future
         except BaseException:
-            # Cancelled, or closed as a coroutine: nothing may stay with the call.
-            try:
-                self._core.cancel(call, self._loop.time())
-            finally:
-                self._settle()
+            self._cancel(call)
             raise
-        core = self._core
-        timeless = core.due is None and call.duration == inf
+        return self._resume(call)
+
+    def _cancel(self, call: Call[K, V]) -> None:
+        """The caller was cancelled, or closed as a coroutine: nothing may stay with the call."""
         try:
-            return core.resume(call, 0.0 if timeless else self._loop.time())
+            self._core.cancel(call, self._loop.time())
+        finally:
+            self._settle()
+
+    def _resume(self, call: Call[K, V]) -> Delivery[K, V]:
+        core = self._core
+        try:
+            return core.resume(
+                call, 0.0 if core.due is None and call.duration == inf else self._loop.time()
+            )
         finally:
             if core.news:
                 self._settle()
@@ -320,12 +342,13 @@ class LeasedKeyQueue(Generic[K, V]):
             calls, core.settled = core.settled, []
             for call in calls:
                 future: Any = call.caller
-                if not future.done():
-                    try:
-                        future.set_result(None)
-                    except RuntimeError:
-                        if not loop.is_closed():
-                            raise  # otherwise nobody is left to be woken
+                try:
+                    future.set_result(None)
+                except InvalidStateError:
+                    pass  # cancelled meanwhile: it will come to by itself
+                except RuntimeError:
+                    if not loop.is_closed():
+                        raise  # otherwise nobody is left to be woken
         if core.alarm != self._armed:
             if self._timer is not None:
                 self._timer.cancel()

@@ -6,6 +6,7 @@ The numbers in brackets are the projects that had it.
 
 from __future__ import annotations
 
+import ast
 import shutil
 import sys
 from dataclasses import dataclass
@@ -150,15 +151,15 @@ BUGS = [
         C,
         "put, then cancel the woken waiter: the item is lost [bpo-23812, tornado#2826]",
         CORE,
-        "lost = self._return(self._collect(call), self._released, self._returned, front=True)",
-        "lost = self._collect(call)",
+        "lost = self._return(lease, self._released, self._returned, front=True)",
+        "lost = lease",
     ),
     bug(
         C,
         "a cancelled call's copy goes to the back",
         CORE,
-        "self._return(self._collect(call), self._released, self._returned, front=True)",
-        "self._return(self._collect(call), self._released, self._arrived)",
+        "lost = self._return(lease, self._released, self._returned, front=True)",
+        "lost = self._return(lease, self._released, self._arrived)",
     ),
     bug(
         C,
@@ -171,8 +172,11 @@ BUGS = [
         C,
         "the call that came last is served first [gh-93222, trio#54]",
         CORE,
-        "calls.link_last(call)",
-        "calls.link_first(call)",
+        "        call._list = calls\n        call._next = None\n"
+        "        call._prev = last = calls.last\n        calls.last = call\n"
+        "        if last is None:\n            calls.first = call\n"
+        "        else:\n            last._next = call\n",
+        "        calls.link_first(call)\n",
     ),
     bug(
         C,
@@ -324,8 +328,8 @@ BUGS = [
         SHELL,
         "        try:\n            await future\n",
         "        began = self._loop.time()\n        try:\n            await future\n",
-        "core.resume(call, 0.0 if timeless else self._loop.time())",
-        "core.resume(call, began)",
+        "return self._resume(call)",
+        "return core.resume(call, began)",
     ),
     bug(Q, "only one of the calls that are served is woken", SHELL, "in calls:", "in calls[:1]:"),
     bug(
@@ -353,8 +357,8 @@ BUGS = [
         Q,
         "a wake-up after a cancellation is an InvalidStateError [asyncio#255]",
         SHELL,
-        "if not future.done():",
-        "if future is not None:",
+        "except InvalidStateError:",
+        "except ArithmeticError:",
     ),
     bug(
         Q,
@@ -423,7 +427,9 @@ def planted(bug: Bug, number: int, folder: Path) -> Any:
     source = file.read_text()
     for old, new in bug.changes:
         assert old in source, f"{bug.file}.py has changed; plant this bug anew: {bug.what}\n{old}"
-        source = source.replace(old, new)
+        broken = source.replace(old, new)
+        assert ast.dump(ast.parse(broken)) != ast.dump(ast.parse(source)), f"{old} is a comment"
+        source = broken
     file.write_text(source)
     sys.path.insert(0, str(folder))
     try:
