@@ -109,6 +109,8 @@ def seconds(name: str, value: object) -> float:
 
 def lease_seconds(name: str, value: object) -> float:
     """The same for a lease, which must last some time: zero or less is a ValueError."""
+    if type(value) is float and value > 0:  # as nearly always
+        return value
     number = seconds(name, value)
     if number <= 0:
         raise ValueError(f"{name} must be more than zero seconds, not {value!r}")
