@@ -9,9 +9,12 @@ CONSTANTS c1, c2, c3, k1, k2, k3
 
 Lease2 == c1 :> 1 @@ c2 :> 2
 Wait2  == c1 :> Never @@ c2 :> 1
+Impatient2 == c1 :> Never @@ c2 :> 0
 Longer2 == c1 :> 2 @@ c2 :> 3
 Lease3 == c1 :> 1 @@ c2 :> 2 @@ c3 :> Never
 Wait3  == c1 :> Never @@ c2 :> 1 @@ c3 :> 0
+Longer3      == c1 :> 2 @@ c2 :> 4 @@ c3 :> Never
+LongerWaits3 == c1 :> Never @@ c2 :> 2 @@ c3 :> 1
 
 (***************************************************************************)
 (* Versions grow for ever, but only their order counts, and only among the *)

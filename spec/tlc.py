@@ -167,6 +167,16 @@ class Model:
     generated: int = 0
     distinct: int = 0
     depth: int = 0
+    config: str = ""  # the config file, where it is not the one of the model's name,
+    fill: dict[str, str] = field(default_factory=dict)  # and what takes the place of its blanks
+
+    @property
+    def text(self) -> str:
+        """The config."""
+        text = (SPEC / f"{self.config or self.name}.cfg").read_text()
+        for blank, filling in self.fill.items():
+            text = text.replace(blank, filling)
+        return text
 
     def complaints(self, result: Result) -> Iterator[str]:
         """Where a result differs from what is pinned."""
@@ -189,9 +199,9 @@ def manifest() -> list[Model]:
     return [Model(**entry) for entry in entries]
 
 
-def _policies(name: str) -> tuple[str, ...]:
+def _policies(model: Model) -> tuple[str, ...]:
     """The policies of a model."""
-    match = re.search(r"Policies = \{(.*?)\}", (SPEC / f"{name}.cfg").read_text())
+    match = re.search(r"Policies = \{(.*?)\}", model.text)
     return tuple(re.findall(r"\w+", match[1] if match else ""))
 
 
@@ -202,6 +212,9 @@ def write(models: Iterable[Model]) -> None:
     for model in models:
         lines = ["[[model]]", f'name = "{model.name}"', f'module = "{model.module}"']
         lines.append(f'says = "{model.says}"')
+        if model.config:
+            filled = ", ".join(f"{blank} = '{filling}'" for blank, filling in model.fill.items())
+            lines += [f'config = "{model.config}"', f"fill = {{ {filled} }}"]
         if model.deep:
             lines.append("deep = true")
         lines.append(f"exit_code = {model.exit_code}")
@@ -242,9 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
             def report(_: int, distinct: int) -> None:
                 progress.update(task, completed=distinct, description=f"{model.name} {distinct:,}")
 
-            results[model.name] = run(
-                model.module, SPEC / f"{model.name}.cfg", workers=1, on_progress=report
-            )
+            results[model.name] = run(model.module, model.text, workers=1, on_progress=report)
             progress.remove_task(task)
             progress.console.print(f"{model.name}: {results[model.name].meaning}")
 
@@ -294,7 +305,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.rule(model.name)
         if result.trace():
             console.print(
-                explain(result.trace(), result.violated, _policies(model.name)),
+                explain(result.trace(), result.violated, _policies(model)),
                 markup=False,
                 highlight=False,
             )

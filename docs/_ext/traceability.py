@@ -90,14 +90,13 @@ def models() -> dict[str, tuple[str, ...]]:
     checked: dict[str, list[str]] = {}
     for model in tlc.manifest():
         if model.exit_code == tlc.HOLDS and model.module != "MCdump" and model.distinct:
-            for name in _checked_by(model.name):
+            for name in _checked_by(model.text):
                 checked.setdefault(name, []).append(model.name)
     return {name: tuple(names) for name, names in checked.items()}
 
 
-def _checked_by(model: str) -> Iterator[str]:
+def _checked_by(config: str) -> Iterator[str]:
     section = ""
-    config = (SPEC / f"{model}.cfg").read_text(encoding="utf-8")
     for word in re.findall(r"\S+", re.sub(r"\\\*.*", "", config)):
         if word.isupper():
             section = word
