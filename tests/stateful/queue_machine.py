@@ -41,6 +41,7 @@ PROGRAM = '''\
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from math import inf, nan
 from typing import ClassVar

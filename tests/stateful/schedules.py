@@ -99,27 +99,32 @@ class Stage:
 
     def play(self, scenario: Scenario) -> None:
         """Run a scenario to its end, and compare."""
-        with self.loop:
-            prepared = [self._at_once(step(self)) for step in scenario.before]
-            made = {
-                self.loop.create_task(_quietly(make, self, *prepared), name=name): name
-                for name, make in scenario.tasks.items()
-            }
-            cancels = scenario.cancels
-            while not self.ended and (options := self._next(made, cancels)):
-                point = len(self.options)
-                choice = self.choices[point] if point < len(self.choices) else 0
-                self.options.append(len(options))
-                what, act = options[choice]
-                self.history.append(what)
-                cancels -= what.startswith("cancel")
-                act()
-            self._compare(list(made))
-            for task in made:
-                task.cancel()
-            while self.loop._ready:
-                self.loop.tick()
-        self.loop.close()
+        made: dict[Task[Any], str] = {}
+        try:
+            with self.loop:
+                prepared = [self._at_once(step(self)) for step in scenario.before]
+                for name, make in scenario.tasks.items():
+                    operation = _quietly(make, self, *prepared)
+                    made[self.loop.create_task(operation, name=name)] = name
+                self._play_on(made, scenario.cancels)
+                self._compare(list(made))
+        finally:
+            with self.loop:
+                for task in made:
+                    task.cancel()
+                while self.loop._ready:
+                    self.loop.tick()
+            self.loop.close()
+
+    def _play_on(self, made: dict[Task[Any], str], cancels: int) -> None:
+        while not self.ended and (options := self._next(made, cancels)):
+            point = len(self.options)
+            choice = self.choices[point] if point < len(self.choices) else 0
+            self.options.append(len(options))
+            what, act = options[choice]
+            self.history.append(what)
+            cancels -= what.startswith("cancel")
+            act()
 
     def _next(
         self, tasks: dict[Task[Any], str], cancels: int
