@@ -59,6 +59,7 @@ Follow(e) ==
       [] e[1] = "time_out" ->
             LET Stays(w) == w.left # 0
             IN  Quiet([Settled EXCEPT !.waiting = SelectSeq(@, Stays)])
+      [] e[1] = "refused" -> Quiet(Settled)
       [] e[1] = "look"    -> /\ Quiet(Settled)
                              /\ e[2] = AvailableKeys /\ e[3] = InflightKeys
                              /\ e[4] = QSize /\ e[5] = InflightSize
@@ -66,6 +67,9 @@ Follow(e) ==
 TraceInit == /\ Init
              /\ run \in DOMAIN Runs /\ at = 1
              /\ number = [c \in Calls |-> 0]
+
+\* What tells states apart: a run can be followed in one way only.
+Where == <<run, at>>
 
 TraceNext ==
     \E event \in {IF at > Len(Runs[run]) THEN <<>> ELSE Runs[run][at]} :

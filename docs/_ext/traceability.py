@@ -304,8 +304,8 @@ def totals() -> str:
             "make conformance",
         ),
         (
-            "random runs of the code that TLC must accept as the design's",
-            f"{runs:,} of {events} events",
+            "recorded runs of the code that TLC must accept as the design's",
+            f"{runs:,} of {events:,} events",
             "make conformance",
         ),
         ("tests that claim a rule", f"{len(claims)}", "make test"),

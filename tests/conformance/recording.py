@@ -1,6 +1,8 @@
 """A core that writes down what it does: one line of JSON for each operation.
 
-It is a subclass, so the core itself knows nothing of it and pays nothing for it.
+It is a subclass, so the core itself knows nothing of it and pays nothing for it. `record` puts
+it into a queue; `python -m tests.conformance.traces FILE` holds what was written against the
+specification.
 """
 
 from __future__ import annotations
@@ -15,18 +17,21 @@ Write = Callable[[str], object]
 
 Core: Any = module("_core").Core
 
-OPERATIONS = ("put", "get", "take", "resume", "cancel", "time_out", "ack", "release", "extend")
-OTHERS = ("expire", "close")
+# Not expire: every operation and every look expires what is due.
+OPERATIONS = (
+    *("put", "get", "take", "resume", "cancel", "time_out", "ack", "release", "extend", "close"),
+)
 
 
 class RecordingCore(Core):  # type: ignore[misc]
     """The core, with ``write`` called for each operation when it is over.
 
     Calls are numbered in the order in which they are made, and leases bear the number of
-    their call. Keys and values must be such as JSON can hold.
+    their call. A lease that is not the very object that was granted is marked as rebuilt.
+    Keys and values that JSON can't hold are written as `str` has them.
     """
 
-    __slots__ = ("_calls_made", "_cancelling", "_depth", "_number_of", "_write")
+    __slots__ = ("_calls_made", "_cancelling", "_depth", "_granted", "_number_of", "_write")
 
     def __init__(self, write: Write, default_lease_timeout: float | None = None) -> None:
         super().__init__(default_lease_timeout)
@@ -35,6 +40,7 @@ class RecordingCore(Core):  # type: ignore[misc]
         self._calls_made = 0
         self._cancelling: Any = None
         self._number_of: dict[Any, int] = {}  # of calls, and of tokens
+        self._granted: dict[Any, Any] = {}  # leases, by token
 
     def _record(self, operation: str, arguments: tuple[Any, ...], now: float) -> Any:
         event: dict[str, Any] = {"op": operation, "now": now}
@@ -48,11 +54,14 @@ class RecordingCore(Core):  # type: ignore[misc]
                 (event["key"],) = key
         elif operation in ("resume", "cancel"):
             event["call"] = self._number_of.get(arguments[0])
-            self._cancelling = arguments[0]
+            self._cancelling = arguments[0] if operation == "cancel" else None
             if arguments[0].outcome.name not in ("WAITING", "RESERVED"):
                 event = {}  # the call was over before: timed out, closed, or left out
         elif operation in ("ack", "release", "extend"):
-            event["lease"] = self._number_of.get(arguments[0].token)
+            token = getattr(arguments[0], "token", None)
+            event["lease"] = self._number_of.get(token)
+            if self._granted.get(token) is not arguments[0]:
+                event["rebuilt"] = True
             if len(arguments) == 2:
                 event["how"] = arguments[1]
         elif operation == "put":
@@ -67,6 +76,7 @@ class RecordingCore(Core):  # type: ignore[misc]
             if type(result) is tuple:
                 key, value, lease = result
                 self._number_of[lease.token] = event["call"]
+                self._granted[lease.token] = lease
                 event["got"] = [key, value, int(lease.token[-12:], 16)]
             elif operation in ("get", "take"):
                 self._number_of[result] = event["call"]
@@ -74,7 +84,7 @@ class RecordingCore(Core):  # type: ignore[misc]
         finally:
             self._depth -= 1
             if "op" in event and not self._depth:
-                self._write(json.dumps(event))
+                self._write(json.dumps(event, default=str))
 
     def _dismiss(self, call: Any) -> None:
         if call.caller.cancelled() and call is not self._cancelling:
@@ -85,7 +95,8 @@ class RecordingCore(Core):  # type: ignore[misc]
 
     def look(self, now: float) -> None:
         """Record what introspection shows."""
-        available, inflight = sorted(self.available_keys(now)), sorted(self.inflight_keys(now))
+        available = sorted(map(str, self.available_keys(now)))
+        inflight = sorted(map(str, self.inflight_keys(now)))
         sizes = [self.qsize(now), self.inflight_size(now)]
         event = {"op": "look", "now": now, "shows": [available, inflight, *sizes]}
         self._write(json.dumps(event))
@@ -100,5 +111,10 @@ def _recorded(operation: str) -> Any:
     return method
 
 
-for _name in (*OPERATIONS, *OTHERS):
+for _name in OPERATIONS:
     setattr(RecordingCore, _name, _recorded(_name))
+
+
+def record(queue: Any, write: Write) -> None:
+    """Have a queue that was not used yet write down what it does."""
+    queue._core = RecordingCore(write, queue._core._default)

@@ -7,30 +7,75 @@ import copy
 import itertools
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.conformance import traces
-from tests.conformance.recording import RecordingCore
+from tests.conformance import sources, traces
+from tests.conformance.recording import OPERATIONS, RecordingCore
 from tests.conformance.traces import Run
 from tests.subject import InFlightPolicy, LeasedKeyQError, LeasedKeyQueue
 from tests.virtual import run as run_in_virtual_time
 
 Report = Callable[[str, object], None]
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("traces")]
+pytestmark = [pytest.mark.timeout(600)]
+with_others = pytest.mark.xdist_group("traces")
 
-RUNS, EVENTS = 1_000, 50
+RUNS, EVENTS = 1_000, 50_000  # of the machines together, at least
+SHARES: dict[str, tuple[type[sources.Recorded], int, int]] = {
+    "core": (sources.RecordedCoreMachine, 700, 35_000),
+    "queue": (sources.RecordedQueueMachine, 300, 15_000),
+}
+assert sum(runs for _, runs, _ in SHARES.values()) == RUNS
+assert sum(events for _, _, events in SHARES.values()) == EVENTS
 
 
+def report(record: Report, what: str, runs: int, events: int) -> None:
+    record("replay", f"{runs:,} runs of {what} ({events:,} events) accepted by TLC")
+
+
+@pytest.mark.parametrize(
+    "share", [pytest.param(name, marks=pytest.mark.xdist_group(f"{name} runs")) for name in SHARES]
+)
+def test_runs_of_the_machines_are_accepted(share: str, record_property: Report) -> None:
+    machine, least_runs, least_events = SHARES[share]
+    runs = sources.runs_of(machine, least_runs)
+    events = 0
+    for start in range(0, len(runs), 250):
+        some = runs[start : start + 250]
+        found, length = traces.accepted(some, sources.UNIT)
+        rejected = sorted(set(range(len(some))) - found)
+        assert not rejected, f"rejected, the first of {len(rejected)}: {some[rejected[0]]}"
+        events += length
+    report(record_property, f"the state machine of the {share}", len(runs), events)
+    assert len(runs) >= least_runs
+    assert events >= least_events
+    met = {(event["op"], event.get("error")) for run in runs for event in run}
+    assert {(op, None) for op in OPERATIONS} <= met
+    assert {"TypeError", "ValueError", "BoomError", *traces.ERRORS} <= {error for _, error in met}
+    rebuilt = [event for run in runs for event in run if "rebuilt" in event]
+    assert any("error" in event for event in rebuilt)
+    assert any("error" not in event for event in rebuilt)
+
+
+@with_others
+def test_runs_of_the_example_are_accepted(tmp_path: Path, record_property: Report) -> None:
+    for number in range(40):
+        tmp_path.joinpath(f"{number}.txt").write_text("x" * number)
+    runs = [sources.run_of_the_example(tmp_path, seed) for seed in range(3)]
+    found, events = traces.accepted(runs, traces.FINE)
+    report(record_property, "the example program", len(found), events)
+    assert found == set(range(len(runs)))
+    met = {event.get("error") for run in runs for event in run}
+    assert "LeaseExpiredError" in met, "no worker stalled"
+
+
+@with_others
 def test_random_runs_are_accepted(record_property: Report) -> None:
-    accepted, events = 0, 0
-    for start in range(0, RUNS, 250):
-        runs = [traces.random_run(seed, EVENTS) for seed in range(start, start + 250)]
-        found, length = traces.accepted(runs)
-        assert found == set(range(250)), f"rejected: {sorted(set(range(250)) - found)} of {start}"
-        accepted, events = accepted + len(found), events + length
-    record_property("replay", f"{accepted:,} runs of the core ({events:,} events) accepted by TLC")
-    assert events >= 50_000
+    runs = [traces.random_run(seed) for seed in range(100)]
+    found, events = traces.accepted(runs)
+    report(record_property, "the core, at random", len(found), events)
+    assert found == set(range(len(runs)))
 
 
 async def work(lines: list[str], seed: int) -> None:
@@ -73,6 +118,7 @@ async def work(lines: list[str], seed: int) -> None:
     await asyncio.gather(*workers, return_exceptions=True)
 
 
+@with_others
 def test_runs_of_the_queue_are_accepted(record_property: Report) -> None:
     runs = []
     for seed in range(40):
@@ -80,9 +126,7 @@ def test_runs_of_the_queue_are_accepted(record_property: Report) -> None:
         run_in_virtual_time(work(lines, seed))
         runs.append(traces.read(lines))
     found, events = traces.accepted(runs)
-    record_property(
-        "replay", f"{len(found):,} runs of the queue ({events:,} events) accepted by TLC"
-    )
+    report(record_property, "the queue under load", len(found), events)
     assert found == set(range(len(runs)))
 
 
@@ -175,6 +219,7 @@ def corrupted(run: Run) -> list[tuple[str, Run]]:
     return corrupt
 
 
+@with_others
 def test_corrupted_runs_are_rejected(record_property: Report) -> None:
     run = scenario()
     corrupt = corrupted(run)
