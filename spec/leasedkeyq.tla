@@ -451,7 +451,7 @@ DeferredIsNewest ==
 \* 5. No call waits for a copy that is available.
 NoneWaitsInVain ==
     \A i \in DOMAIN waiting : \A k \in Keys :
-        ~(Wants(waiting[i], k) /\ Available(Now, k))
+        waiting[i].want \in {AnyKey, k} => ~Available(Now, k)
 
 \* 6. A call is in one place: it waits, or has a copy, or neither.
 OnePlacePerCall ==
@@ -507,7 +507,8 @@ Place(seq, k) == CHOOSE i \in DOMAIN seq : seq[i].key = k
 \* The keys that a step brings into the line.
 Entered == KeysOf(Line(After)) \ KeysOf(Line(Before))
 
-\* 12. A call that raises an error does not happen.
+\* 12. A call that raises an error does not happen.  Only a call that was given a
+\*     copy resumes; it can, and one that waits or has a copy can be cancelled.
 ErrorsRefuse == [][
     /\ \A k \in Keys, p \in Policies : Put(k, p) => PutError(k, p) = "ok"
     /\ \A c \in Calls : /\ Get(c) => GetError(c) = "ok"
@@ -515,6 +516,9 @@ ErrorsRefuse == [][
     /\ \A l \in Calls : (\/ Ack(l) \/ \E f \in BOOLEAN : Release(l, f)
                          \/ \E t \in ExtendTimes : Extend(l, t))
                         => LeaseError(l) = "ok"
+    /\ \A c \in Calls : /\ Resume(c) => IsReserved(Now, c)
+                        /\ IsReserved(Now, c) => ENABLED Resume(c) /\ ENABLED Cancel(c)
+                        /\ IsWaiting(Now, c) => ENABLED Cancel(c)
     ]_vars
 
 \* 13. Copies that stay in the line stay in their order, and in their part.
@@ -588,7 +592,8 @@ ClosedInOrder == [][
     ]_vars
 
 \* 20. Calls stay in order: a copy given out later stands later in `flight', a
-\*     call that came later stands later in `waiting'.
+\*     call that came later stands later in `waiting'.  And a call goes on waiting
+\*     until it is given a copy, is cancelled, has no time left, or is closed upon.
 InOrder(before, after) ==
     \A i, j \in DOMAIN after : i < j =>
         LET a == Position(before, after[i].call)
@@ -598,16 +603,22 @@ CallsKeepOrder == [][
     \A before \in {Before} :
         /\ InOrder(flight, before.flight)   /\ InOrder(before.flight, flight')
         /\ InOrder(waiting, before.waiting) /\ InOrder(before.waiting, waiting')
+        /\ \A i \in DOMAIN waiting :
+            LET c == waiting[i].call
+            IN  \/ IsWaiting(After, c) \/ Position(flight', c) > 0
+                \/ Cancel(c) \/ Close \/ (TimeOut /\ waiting[i].left = 0)
     ]_vars
 
 \* 21. No barging: nobody is given a copy that a call which still waits has
-\*     waited for longer.
+\*     waited for longer; and a call that waits for one key is given no other.
 NoBarging == [][
     \A i \in DOMAIN waiting : \A c \in Calls : \A k \in Keys :
         LET got == /\ \E n \in FlightsOf(After, k) : flight'[n].call = c
                    /\ \A n \in FlightsOf(Now, k) : flight[n].call # c
-        IN  got /\ Wants(waiting[i], k) /\ IsWaiting(After, waiting[i].call)
+            wanted == waiting[i].want \in {AnyKey, k}
+        IN  /\ got /\ wanted /\ IsWaiting(After, waiting[i].call)
                 => Position(waiting, c) \in 1 .. i - 1
+            /\ got /\ waiting[i].call = c => wanted
     ]_vars
 
 \* 22. A put takes a key from one of its states to another by this table.  (A copy
@@ -681,13 +692,17 @@ LeasesEndOnlySo == [][
                 \/ Ack(c) /\ ended'[c] = "acked"
                 \/ (\E front \in BOOLEAN : Release(c, front)) /\ ended'[c] = "released"
                 \/ IsDue(flight[i]) /\ (ended'[c] = "expired")
-                \/ Close
+                \/ Close /\ ~IsDue(flight[i])
     ]_vars
 
-\* 27. A lease's clock is started by the call that gets it or by extend, and
-\*     otherwise moved by the passing of time alone.
+\* 27. A lease's clock is started by the call that gets it or by extend, with the
+\*     time asked for, and otherwise moved by the passing of time alone.  (Whether it may run out is
+\*     the matter of 29.)
 ClockRunsEvenly == [][
-    \A before \in {Before} : \A j \in DOMAIN flight' :
+    /\ \A c \in Calls, t \in ExtendTimes : Extend(c, t) =>
+        flight'[Position(flight', c)].left = IF t = Same THEN LeaseTime[c] ELSE t
+    /\ \A before \in {Before} :
+       \A j \in {n \in DOMAIN flight' : Tick \/ ~IsDue(flight'[n])} :
         LET c   == flight'[j].call
             i   == Position(before.flight, c)
             now == flight'[j].left
@@ -696,17 +711,24 @@ ClockRunsEvenly == [][
             ELSE \/ now = was
                  \/ now = Less(was) /\ Tick
                  \/ now = LeaseTime[c] /\ was = Reserved /\ Resume(c)
-                 \/ \E t \in ExtendTimes :
-                        now = (IF t = Same THEN LeaseTime[c] ELSE t) /\ Extend(c, t)
+                 \/ \E t \in ExtendTimes : Extend(c, t)
     ]_vars
 
-\* 28. Time passes for all leases alike: no clock stands still in a tick.
+\* 28. Time passes for all alike: in a tick the clock of no lease stands still, and
+\*     that of no call that has time left.
 TimePasses == [][
-    Tick => \A i \in DOMAIN flight : flight'[i].left = Less(flight[i].left)
+    Tick => /\ Len(flight') = Len(flight) /\ Len(waiting') = Len(waiting)
+            /\ \A i \in DOMAIN flight : flight[i].left \notin {Never, Reserved} =>
+                    flight'[i].left = flight[i].left - 1
+            /\ \A i \in DOMAIN waiting : waiting[i].left \notin {Never, 0} =>
+                    waiting'[i].left = waiting[i].left - 1
     ]_vars
 
 \* 29. A lease that is due is over for everyone: after any operation none is left.
-NoneIsDueAfter == [][Tick \/ \A i \in DOMAIN flight' : ~IsDue(flight'[i])]_vars
+NoneIsDueAfter == [][
+    Tick \/ \A i \in DOMAIN flight' :
+                flight'[i].left \in {Never, Reserved} \/ flight'[i].left > 0
+    ]_vars
 
 \* 30. Close closes the queue, for good: then nothing moves any more.
 ClosedForGood == [][(Close => ~open') /\ (~open => UNCHANGED vars)]_vars

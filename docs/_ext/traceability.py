@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from spec import mutants as changes
 from spec import tlc
 
 ROOT = Path(__file__).parents[2]
@@ -273,6 +275,22 @@ def evidence() -> str:
     return "\n".join(lines)
 
 
+def mutants() -> str:
+    """For each property how many mutants it kills, and one that it alone does."""
+    killers = tomllib.loads(changes.KILLERS.read_text(encoding="utf-8"))
+    kills = Counter(due for _, due in killers.values())
+    lines = [
+        "| property | pinned as the killer of | only killer of | in |",
+        "| --- | ---: | --- | --- |",
+    ]
+    for due, (name, model, bounds) in changes.SOLE.items():
+        told = name.replace("|", r"\|")
+        where = "; ".join(f"`{part}`" for part in (model, *bounds.values()))
+        lines.append(f"| `{due}` | {kills[due]} | `{told}` | {where} |")
+    lines.append(f"| total | {kills.total()} | | |")
+    return "\n".join(lines)
+
+
 def totals() -> str:
     """How much evidence there is, and the command that reproduces it."""
     holding = [model for model in tlc.manifest() if model.exit_code == tlc.HOLDS]
@@ -308,6 +326,11 @@ def totals() -> str:
             f"{runs:,} of {events:,} events",
             "make conformance",
         ),
+        (
+            "changes to the design that a property must notice",
+            f"{len(tomllib.loads(changes.KILLERS.read_text(encoding='utf-8')))}",
+            "make spec-mutants",
+        ),
         ("tests that claim a rule", f"{len(claims)}", "make test"),
         ("lines and branches run by the unit tests alone", f"{least} %", "make coverage"),
         ("changes to the code that a test must notice", "each that can be made", "make mutants"),
@@ -326,5 +349,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "summary": summary,
     "properties": properties,
     "evidence": evidence,
+    "mutants": mutants,
     "totals": totals,
 }
