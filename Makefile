@@ -73,6 +73,19 @@ seal: $(VENV)  ## say that every rule was read again after a change of what hold
 stateful: $(VENV)  ## random steps and every schedule against a model, and 50 planted bugs
 	@$(BIN)/pytest tests/stateful -n 2
 
+stateful-coverage: $(VENV)  ## every line and branch of the core, by the machines alone
+	@COVERAGE_FILE=.coverage.machines HYPOTHESIS_PROFILE=ci $(BIN)/coverage run \
+		-m pytest tests/stateful/test_machines.py -q
+	@COVERAGE_FILE=.coverage.machines $(BIN)/coverage report \
+		--include='*/_core.py,*/_key.py,*/_call.py,*/_deadlines.py,*/_linkedlist.py'
+
+stateful-deep: $(VENV)  ## a million steps of the machines (SEED=1), and their record
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_machines.py -q --timeout=0 \
+		--hypothesis-seed=$(or $(SEED),1)
+
+transitions: $(VENV)  ## do random steps meet 95% of the transitions of the specification?
+	@$(BIN)/python -m tests.stateful.transitions
+
 schedules: $(VENV)  ## every order in which a few tasks can run, cancelled at every point
 	@$(BIN)/pytest tests/stateful/test_schedules.py -n 2
 
@@ -98,7 +111,7 @@ bench: $(VENV)  ## measure, next to asyncio.Queue
 	@$(BIN)/python -m benchmarks
 
 mutants: $(VENV)  ## do the tests notice when the code is changed?
-	@$(BIN)/mutmut run
+	@$(BIN)/python -m tests.mutation
 
 docs: $(VENV)  ## build the manual into docs/_build
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build

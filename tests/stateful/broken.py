@@ -296,6 +296,50 @@ BUGS = [
         "if standing is None:",
     ),
     bug(C, "a lease rebuilt with another key is taken", CORE, "if not same:", "if False:"),
+    bug(
+        C,
+        "peek shows what it was before the leases ended that are due",
+        CORE,
+        "        self.expire(now)\n        copy = self._available(key)",
+        "        copy = self._available(key)",
+    ),
+    bug(
+        C,
+        "a call that leaves gives its copy back before those that are due",
+        CORE,
+        "                self._enter(now)\n            lease, call.lease = call.lease, None\n"
+        "            lost",
+        "                pass\n            lease, call.lease = call.lease, None\n            lost",
+    ),
+    bug(
+        C,
+        "a lease that a call has waited for never ends",
+        CORE,
+        "                self._set_deadline(lease, call.duration, now)\n",
+        "                pass\n",
+    ),
+    bug(
+        C,
+        "an extension that never ends leaves the old deadline",
+        CORE,
+        "            self._drop_deadline(lease)\n        self._set_deadline(lease, timeout",
+        "            timeout == inf or self._drop_deadline(lease)\n"
+        "        self._set_deadline(lease, timeout",
+    ),
+    bug(
+        C,
+        "a lease that is rebuilt early is taken for one that is reserved",
+        CORE,
+        "if found is None or found._standing is not self._leased:",
+        "if found is None:",
+    ),
+    bug(
+        C,
+        "of two copies in flight the one granted first is taken for the older",
+        KEY,
+        "for lease in sorted((one, other), key=_version):",
+        "for lease in (one, other):",
+    ),
     # Bad input.
     bug(
         C,
@@ -375,6 +419,22 @@ BUGS = [
         "            if core.news:\n",
         "0.0 if core.due is None else self._loop.time())\n        finally:\n"
         "            if core.news and core.alarm < inf:\n",
+    ),
+    bug(
+        Q,
+        "the timer is late",
+        SHELL,
+        "max(core.alarm, not_before)",
+        "max(core.alarm, not_before) + 0.25",
+    ),
+    bug(
+        Q,
+        "an extension is settled by the next operation only",
+        SHELL,
+        "            self._core.extend(lease, timeout, self._loop.time())\n        finally:\n"
+        "            self._settle()",
+        "            self._core.extend(lease, timeout, self._loop.time())\n        finally:\n"
+        "            pass",
     ),
     # The list and the deadlines.
     bug(

@@ -1,15 +1,18 @@
 """How long the machines run, and what they met.
 
-pytest tests/stateful -n 2                                   a minute or so
-HYPOTHESIS_PROFILE=ci pytest tests/stateful -n 2             the same steps every time
-HYPOTHESIS_PROFILE=deep pytest tests/stateful/test_machines.py --hypothesis-seed=N
+pytest tests/stateful                              a minute or so
+HYPOTHESIS_PROFILE=ci pytest tests/stateful        the same steps every time
+make stateful-deep                                 a million steps, which writes `deep.csv`
 """
 
 from __future__ import annotations
 
+import csv
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.stateful.mirror import CENSUS
+from tests.stateful.mirror import CENSUS, RARE
 
 # A slow machine is no failure, and neither is a rule that had nothing to work on.
 _patient = settings(
@@ -30,9 +33,12 @@ settings.register_profile(
     "ci", _patient, max_examples=400, stateful_step_count=50, derandomize=True, database=None
 )
 settings.register_profile(
-    "deep", _patient, max_examples=6_000, stateful_step_count=100, database=None
+    "deep", _patient, max_examples=3_000, stateful_step_count=100, database=None
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+settings.load_profile(PROFILE)
+DEEP = Path(__file__).with_name("deep.csv")
+STARTED = monotonic()
 
 
 @pytest.fixture
@@ -63,6 +69,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 rows[name].append(escape(str(value)).split("|"))
             elif name.startswith("census "):
                 counted[name.removeprefix("census ")] += int(str(value))
+    if PROFILE == "deep" and not terminalreporter.getreports("failed"):
+        seed = terminalreporter.config.getoption("hypothesis_seed")
+        record(counted, str(seed))
     console = Console(width=120)
     if counted:
         table = Table("what the machines did and met", "times")
@@ -77,3 +86,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             console.print(table)
     if rows["schedules"]:
         console.print(f"schedules played: {sum(int(row[1]) for row in rows['schedules']):,}")
+
+
+def record(counted: Counter[str], seed: str) -> None:
+    """The record of a clean run of the deep profile."""
+    steps = {name: n for name, n in counted.items() if name.startswith("steps: ")}
+    rare = {state: counted[state] for state in RARE}
+    rows = {
+        "seed": seed,
+        "examples of each machine": settings().max_examples,
+        **steps,
+        "steps: all": sum(steps.values()),
+        **rare,
+        "seconds": round(monotonic() - STARTED),
+    }
+    with DEEP.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("what", "how many"))
+        table.writerows((what, f"{n:,}" if isinstance(n, int) else n) for what, n in rows.items())

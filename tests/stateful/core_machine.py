@@ -220,6 +220,20 @@ class CoreMachine(Mirror):
         self.take(name, timeout, None, ("stay", 0))
         self.time_out(moment)
 
+    @rule(name=names, lease_timeout=st.integers(1, 3), leaves=st.booleans(), moment=moments)
+    def go_on_late(
+        self, name: str, lease_timeout: int, leaves: bool, moment: tuple[str, int]
+    ) -> None:
+        """Leases may end between the moment when a call is served and that when it goes on."""
+        self.put_and_take(name, "update", None, 1)
+        self.take(name, None, None, ("stay", 0))
+        self.put_and_take(NAMES["abc".index(name) - 1], "update", lease_timeout, 1)
+        self.do_put(name, "buffer")
+        self.pass_time(moment)
+        if calls := self.settled():
+            method = "cancel" if leaves else "resume"
+            self.both(method, [calls[-1].name], [calls[-1].twin])
+
     @rule(moment=moments)
     def expire(self, moment: tuple[str, int]) -> None:
         self.pass_time(moment)
@@ -251,6 +265,7 @@ class CoreMachine(Mirror):
             core.check_invariants()
         except AssertionError as error:
             self.fail(str(error), "core.check_invariants()", error)
+        self.check_keys(core, "core")
         line = [(copy._key.name, copy._value) for copy in (*core._returned, *core._arrived)]
         expected = [(copy.key, copy.value) for copy in self.model._line()]
         if line != expected:

@@ -6,13 +6,13 @@ from math import inf
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from tests import subject
-from tests.stateful.mirror import CENSUS, outcome, picks
+from tests.stateful.mirror import CENSUS, Counted, outcome, picks
 
 
-class ListMachine(RuleBasedStateMachine):
+class ListMachine(Counted):
     """Two lists and the nodes between them: a node is in one at most."""
 
     package: ClassVar[Any] = subject
@@ -117,7 +117,7 @@ class ListMachine(RuleBasedStateMachine):
         return "\n".join([*self.lines, *lines])
 
 
-class DeadlinesMachine(RuleBasedStateMachine):
+class DeadlinesMachine(Counted):
     """Set, drop and meet deadlines of many durations, on a clock that stands or goes on."""
 
     package: ClassVar[Any] = subject

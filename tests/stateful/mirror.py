@@ -26,6 +26,20 @@ from tests.stateful.keys import Key
 
 NAMES = "abcd"  # d is for keys that make trouble, and so is mostly new to the queue
 CENSUS: Counter[str] = Counter()  # of operations, of errors, and of rare states
+RARE = [
+    "cancelled before it began",
+    "cancelled twice",
+    "cancelled with a copy reserved",
+    "a key raised",
+    "a key called the queue",
+    "2 live leases on one key",
+    "3 live leases on one key",
+    "release to a key that is available",
+    "lease ended with a deferred value",
+    "clock step over several deadlines",
+    "three or more lease deadlines",
+    "stale lease used",
+]
 
 # -- what the rules draw from
 
@@ -34,6 +48,7 @@ policies = st.sampled_from(model.POLICIES)
 crowding = st.sampled_from(["buffer", *model.POLICIES, "buffer"])
 durations = st.sampled_from([None, 1, 2, 3, 5, 2.5, inf])
 waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**400)])
+LOOKS = ("peek", "contains", "available_keys", "inflight_keys", "qsize", "inflight_size")
 picks = st.integers(0, 9)  # one of several, counted round
 rarely = st.integers(0, 7).map(lambda number: number == 4)
 bad_durations = st.sampled_from(["nan", "0", "-1", "-inf", "'1'", "[]", "1j"])
@@ -82,7 +97,15 @@ class Waiting:
     twin: model.Call | None = None
 
 
-class Mirror(RuleBasedStateMachine):
+class Counted(RuleBasedStateMachine):
+    """A machine whose steps are counted."""
+
+    def check_invariants(self, *arguments: Any, **options: Any) -> None:
+        CENSUS[f"steps: {type(self).__name__}"] += 1
+        super().check_invariants(*arguments, **options)
+
+
+class Mirror(Counted):
     """The rules that cannot wait. A subclass says how to operate the queue under test."""
 
     package: ClassVar[Any] = subject
@@ -251,6 +274,23 @@ class Mirror(RuleBasedStateMachine):
         arguments = [f"Key({name!r})", value, repr(policy)]
         self.both("put", arguments, [name, self.evaluate(value), policy])
 
+    @rule(
+        method=st.sampled_from(LOOKS), name=names, lease_timeout=st.integers(1, 3), moment=moments
+    )
+    def look_first(
+        self, method: str, name: str, lease_timeout: int, moment: tuple[str, int]
+    ) -> None:
+        """What has ended by now is seen by whichever method happens to look first."""
+        self.put_and_take(name, "update", lease_timeout, 1)
+        self.pass_time(moment)
+        if method in ("peek", "contains"):
+            self.both(method, [f"Key({name!r})"], [name])
+            return
+        expected = outcome(getattr(self.model, method), self.now)
+        if isinstance(expected.value, set):
+            expected.value = {Key(name) for name in sorted(expected.value)}
+        self.compare(self.operate(method), expected)
+
     @rule(name=names, policy=crowding, lease_timeout=durations, times=st.integers(1, 3))
     def put_and_take(self, name: str, policy: str, lease_timeout: float | None, times: int) -> None:
         """The shortest way to several leases on one key, which chance alone seldom finds."""
@@ -313,12 +353,19 @@ class Mirror(RuleBasedStateMachine):
             else:
                 self.refuse(method, [rebuilt, *more], "InvalidLeaseError")
 
-    @rule(method=st.sampled_from(["ack", "release", "extend"]), pick=picks, kind=st.integers(0, 3))
+    @rule(method=st.sampled_from(["ack", "release", "extend"]), pick=picks, kind=st.integers(0, 4))
     def use_wrong_lease(self, method: str, pick: int, kind: int) -> None:
-        """Of another key, of another queue, of nobody, or none at all."""
+        """Of another key, of another queue, of nobody, guessed before it is given, or none."""
         wrong, error = "1", "TypeError"
         if kind:
-            wrong, error = ["", "foreign", "Lease('x', Key('a'))", ""][kind], "InvalidLeaseError"
+            wrong, error = (
+                ["", "foreign", "Lease('x', Key('a'))", "", ""][kind],
+                "InvalidLeaseError",
+            )
+            reserved = [call.grant.lease for call in self.model.calls if call.grant]
+            if kind == 4 and reserved and self.leases:
+                guess = f"{self.leases[0].name}.token[:-12] + '{reserved[0].number:012x}'"
+                wrong = f"Lease({guess}, Key({reserved[0].key!r}))"
             if kind == 3 and (granted := self.pick_lease(pick)):
                 wrong = f"Lease({granted.name}.token, Key('other'))"
         if wrong:
@@ -462,6 +509,14 @@ class Mirror(RuleBasedStateMachine):
 
     def check(self) -> None:
         """What a subclass knows more than that."""
+
+    def check_keys(self, core: Any, name: str) -> None:
+        """A core knows no key that nobody has, or waits for."""
+        known = {*self.model.available_keys(self.now), *self.model.inflight_keys(self.now)}
+        known |= {call.key for call in self.model.calls}
+        if left := sorted({key.name for key in core._keys} - known):
+            line = f"assert not {{key.name for key in {name}._keys}} & {{*{left}}}"
+            self.fail(f"{left} are still known", line)
 
     def pick_call(self, pick: int, calls: list[Waiting]) -> Waiting | None:
         """One of the calls; every second time one that was served and has not resumed."""

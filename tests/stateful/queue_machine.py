@@ -315,14 +315,28 @@ class QueueMachine(Mirror):
         else:
             self.cancel(pick)
 
-    @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.integers(1, 3), moment=moments)
+    @rule(
+        name=names,
+        lease_timeout=st.integers(1, 3),
+        timeout=st.integers(1, 3),
+        extended=st.sampled_from([None, 1, 2]),
+        moment=moments,
+    )
     def wait_for_a_lease_to_end(
-        self, name: str, lease_timeout: int, timeout: int, moment: tuple[str, int]
+        self,
+        name: str,
+        lease_timeout: int,
+        timeout: int,
+        extended: int | None,
+        moment: tuple[str, int],
     ) -> None:
-        """A lease and a wait for its key, which may end at the same time."""
+        """A lease and a wait for its key, which may end at the same time, or sooner than meant."""
         self.put_and_take(name, "update", lease_timeout, 1)
         self.take(name, timeout, None)
         self.turn()
+        if extended and (leases := self.live()):
+            granted = leases[-1]
+            self.both("extend", [granted.name, repr(extended)], [granted.twin, extended])
         self.settle(moment)
 
     @rule(moment=moments)
@@ -407,6 +421,10 @@ class QueueMachine(Mirror):
                 core.check_invariants()
             except AssertionError as error:
                 self.fail(str(error), "queue._core.check_invariants()", error)
+            self.check_keys(core, "queue._core")
+            if core.lost or core.settled:
+                line = "assert not queue._core.lost and not queue._core.settled"
+                self.fail("what an operation leaves to do is left undone", line)
         timers = len(self.loop.timers())
         waiting = [call for call in self.model.calls if not (call.grant or call.error)]
         limit = int(bool(waiting) and min(self.deadlines(), default=inf) < inf)

@@ -11,25 +11,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests import subject
 from tests.stateful.core_machine import CoreMachine
 from tests.stateful.list_machine import DeadlinesMachine, ListMachine
+from tests.stateful.mirror import RARE
 from tests.stateful.queue_machine import QueueMachine
 
 # Not part of the meaning of a queue: what it remembers, and what proof needs.
 NO_OPERATIONS = {"check_invariants", "dump"}
-
-RARE = [
-    "cancelled before it began",
-    "cancelled twice",
-    "cancelled with a copy reserved",
-    "a key raised",
-    "a key called the queue",
-    "2 live leases on one key",
-    "3 live leases on one key",
-    "release to a key that is available",
-    "lease ended with a deferred value",
-    "clock step over several deadlines",
-    "three or more lease deadlines",
-    "stale lease used",
-]
 
 
 def operations(of: type[Any]) -> set[str]:
