@@ -622,6 +622,24 @@ def crowd(core: Any) -> list[Any]:
     return [rank.lease for rank in item(core, "crowd").leases.ranks if rank.lease is not None]
 
 
+def a_crowd_of_one(core: Any) -> None:
+    lease = crowd(core)[0]
+    item(core, "crowd").leases.leave(lease)
+    lease = crowd(core)[0]
+    item(core, "crowd").leases.leave(lease)
+
+
+def a_rank_without_a_lease(core: Any) -> None:
+    ranks = item(core, "crowd").leases.rank_of
+    ranks[next(iter(ranks))] = key_module.Rank(None)
+
+
+def ranks_exchanged(core: Any) -> None:
+    ranks = item(core, "crowd").leases.rank_of
+    one, other, *_ = ranks
+    ranks[one], ranks[other] = ranks[other], ranks[one]
+
+
 def out_of_order(core: Any) -> None:
     """The leases by number, but the latest first."""
     core._leases = dict(reversed(core._leases.items()))
@@ -663,6 +681,9 @@ DAMAGE: list[tuple[str, Callable[[Any], object]]] = [
     ),
     ("I5", lambda core: item(core, "crowd").leases.rank_of.popitem()),
     ("I5", lambda core: item(core, "crowd").leases.rank_of.clear()),
+    ("I5", a_crowd_of_one),
+    ("I5", a_rank_without_a_lease),
+    ("I5", ranks_exchanged),
     ("I6", a_getter),
     ("I6", a_taker),
     ("I7", lambda core: core._calls.popitem()),
@@ -676,12 +697,13 @@ DAMAGE: list[tuple[str, Callable[[Any], object]]] = [
     ("I8", lambda core: setattr(core, "due", None)),
     ("I8", lambda core: setattr(core, "due", 6)),
     ("I8", a_reservation_with_a_deadline),
+    ("I8", lambda core: core._deadlines.add(stray(), 99, 0.0)),
     ("I9", lambda core: setattr(core, "_closed", True)),
     ("I10", lambda core: setattr(core, "_surplus", core._surplus + 1)),
     ("I11", lambda core: setattr(core, "alarm", math.inf)),
     ("I11", lambda core: setattr(core, "alarm", 6)),
-    ("L", lambda core: setattr(core._arrived, "last", None)),
-    ("D", lambda core: setattr(core._waits, "soonest", 1)),
+    ("L1", lambda core: setattr(core._arrived, "last", None)),
+    ("D3", lambda core: setattr(core._waits, "soonest", 1)),
 ]
 
 
@@ -696,7 +718,7 @@ def test_the_invariants_see_every_damage_and_show_the_state(
     with pytest.raises(AssertionError) as caught:
         core.check_invariants()
     first, _, rest = str(caught.value).partition("\n")
-    assert first.startswith(label)
+    assert first == label
     assert "returned=['back']" in rest
 
 
@@ -714,7 +736,14 @@ def test_the_invariants_see_what_a_closed_queue_must_not_have(left: str) -> None
     core._closed = True
     if left != "due":
         core.due = -math.inf
-    with pytest.raises(AssertionError, match="I9"):
+    with pytest.raises(AssertionError, match=r"^I9\n"):
+        core.check_invariants()
+
+
+def test_the_invariants_see_an_alarm_that_nobody_waits_for() -> None:
+    core = Core()
+    core.alarm = 5
+    with pytest.raises(AssertionError, match=r"^I11\n"):
         core.check_invariants()
 
 
