@@ -37,7 +37,7 @@ class Change:
 
 @dataclass
 class Leave:
-    """An entry of the list: mutants that may survive, and why nobody can tell."""
+    """An entry of the list: what may survive, there or anywhere, and why nobody can tell."""
 
     why: str
     where: str = ""
@@ -49,7 +49,7 @@ class Leave:
     def covers(self, change: Change) -> bool:
         if self.blind_to:
             return re.sub(self.blind_to, "", change.old) == re.sub(self.blind_to, "", change.new)
-        return change == Change(self.where, self.old, self.new)
+        return change == Change(self.where or change.where, self.old, self.new)
 
 
 def change_of(name: str, path: Path) -> Change:
