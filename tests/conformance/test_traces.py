@@ -21,7 +21,8 @@ Report = Callable[[str, object], None]
 pytestmark = [pytest.mark.timeout(600)]
 with_others = pytest.mark.xdist_group("traces")
 
-RUNS, EVENTS = 1_000, 50_000  # of the machines together, at least
+# Of the machines together, at least.
+RUNS, EVENTS = 1_000, 50_000
 SHARES: dict[str, tuple[type[sources.Recorded], int, int]] = {
     "core": (sources.RecordedCoreMachine, 700, 35_000),
     "queue": (sources.RecordedQueueMachine, 300, 15_000),
