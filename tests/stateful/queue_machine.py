@@ -179,10 +179,21 @@ class QueueMachine(Mirror):
         result = outcome(lambda: self.run_now(self.evaluate(source)))
         if isinstance(result.error, WaitedError):  # the program shall not
             self.lines[-1] = f"{self.last_result} = at_once({source})"
-        if method == "__aenter__" and result.value is self.queue:
-            self.lines.append(f"{self.last_result} = None")
+        self.check_settled()
+        if method == "__aenter__" and result.error is None:
+            line = f"assert {self.last_result} is queue, {self.last_result}"
+            if result.value is not self.queue:
+                self.fail(f"entering the queue gives {result}", line)
+            self.lines += [line, f"{self.last_result} = None"]
             result.value = None
         return result
+
+    def check_settled(self) -> None:
+        """The shell leaves nothing to whoever comes next."""
+        core = getattr(self.queue, "_core", None)
+        if core is not None and (core.news or core.lost or core.settled):
+            line = "assert not (queue._core.news or queue._core.lost or queue._core.settled)"
+            self.fail("what an operation leaves to do is left undone", line)
 
     def compare(self, actual: Outcome, expected: Outcome) -> None:
         result = self.last_result
@@ -247,10 +258,13 @@ class QueueMachine(Mirror):
         arguments = [f"Key({name!r})", repr(timeout), repr(lease_timeout)]
         self.call("take", arguments, [name, timeout, lease_timeout])
 
-    @rule(lease_timeout=durations, moment=moments)
-    def get_now(self, lease_timeout: float | None, moment: tuple[str, int]) -> None:
+    @rule(lease_timeout=durations, moment=moments, patient=st.booleans())
+    def get_now(
+        self, lease_timeout: float | None, moment: tuple[str, int], patient: bool = False
+    ) -> None:
         self.pass_time(moment)
-        self.both("get", ["0", repr(lease_timeout)], [0, lease_timeout])
+        timeout = None if patient and self.model.qsize(self.now) else 0
+        self.both("get", [repr(timeout), repr(lease_timeout)], [timeout, lease_timeout])
 
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:
@@ -367,6 +381,7 @@ class QueueMachine(Mirror):
         served = [c for c in self.calls if c.twin and (c.twin.grant or c.twin.error)]
         with self.loop:
             self.loop.tick()
+        self.check_settled()
         for call in served:
             if call.name in self.tasks and not self.tasks[call.name].done():
                 self.fail(f"{call.name} should have resumed", f"assert {call.name}.done()")
@@ -422,9 +437,6 @@ class QueueMachine(Mirror):
             except AssertionError as error:
                 self.fail(str(error), "queue._core.check_invariants()", error)
             self.check_keys(core, "queue._core")
-            if core.lost or core.settled:
-                line = "assert not queue._core.lost and not queue._core.settled"
-                self.fail("what an operation leaves to do is left undone", line)
         timers = len(self.loop.timers())
         waiting = [call for call in self.model.calls if not (call.grant or call.error)]
         limit = int(bool(waiting) and min(self.deadlines(), default=inf) < inf)
