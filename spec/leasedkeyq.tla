@@ -688,11 +688,12 @@ LeasesEndOnlySo == [][
             => deferred'[k] = Before.deferred[k]
     /\ \A i \in DOMAIN flight :
         LET c == flight[i].call
+            ranOut == flight[i].left # Never /\ flight[i].left <= 0
         IN  flight[i].left # Reserved /\ ~HasLease(After, c) =>
                 \/ Ack(c) /\ ended'[c] = "acked"
                 \/ (\E front \in BOOLEAN : Release(c, front)) /\ ended'[c] = "released"
-                \/ IsDue(flight[i]) /\ (ended'[c] = "expired")
-                \/ Close /\ ~IsDue(flight[i])
+                \/ ranOut /\ ended'[c] = "expired"
+                \/ Close /\ ~ranOut
     ]_vars
 
 \* 27. A lease's clock is started by the call that gets it or by extend, with the

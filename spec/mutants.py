@@ -378,7 +378,7 @@ SOLE: dict[str, tuple[str, str, dict[str, str]]] = {
     "ClosedIsQuiet": (
         "close spares leases without a timeout",
         "MC_mixed",
-        ONE_CALL | {"ExtendTimes = {Same, 2}": "ExtendTimes = {Never}"},
+        ONE_CALL,
     ),
     "OnlyPatientCallsWait": (
         "a wait of no time is a wait",
@@ -398,7 +398,7 @@ SOLE: dict[str, tuple[str, str, dict[str, str]]] = {
     "ErrorsRefuse": (
         "Extend 1: Settled -> Now",
         "MC_mixed",
-        ONE_CALL | {"ExtendTimes = {Same, 2}": "ExtendTimes = {Same}"},
+        ONE_CALL | {"ExtendTimes = {Same, Never}": "ExtendTimes = {Same}"},
     ),
     "LineKeepsOrder": ("a put turns the line round", "MC_update", {}),
     "HeadFirst": (
@@ -582,6 +582,9 @@ def main(arguments: list[str] | None = None) -> int:
             moved.append(mutant.name)
         return judge.search(mutant)
 
+    def try_alone(due: str) -> bool:
+        return judge.is_sole(due, every[SOLE[due][0]])
+
     with ThreadPoolExecutor(options.jobs) as pool:
 
         def each(job: Callable[[T], R], items: Sequence[T], what: str) -> list[R]:
@@ -589,7 +592,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         killers = each(try_it, chosen, "mutants")
         due = [*SOLE] if whole else []
-        sole = each(lambda due: judge.is_sole(due, every[SOLE[due][0]]), due, "properties")
+        sole = each(try_alone, due, "properties") if due else []
     table = Table("definition and change", "killed by")
     survivors = 0
     for mutant, killer in zip(chosen, killers, strict=True):

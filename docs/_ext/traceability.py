@@ -323,7 +323,7 @@ def totals() -> str:
         ),
         (
             "recorded runs of the code that TLC must accept as the design's",
-            f"{runs:,} of {events:,} events",
+            f"{runs:,} runs, {events:,} events",
             "make conformance",
         ),
         (
@@ -337,7 +337,7 @@ def totals() -> str:
     ]
     if states := sum(model.distinct for model in deep):
         what, _, _ = rows[0]
-        rows.insert(1, (what, f"{states:,} in {len(deep)} larger models", "make spec-deep"))
+        rows.insert(1, (what, f"{states:,} in a larger model", "make spec-deep"))
     lines = ["| evidence | how much | reproduce |", "| --- | --- | --- |"]
     lines += [f"| {what} | {amount} | `{command}` |" for what, amount, command in rows]
     return "\n".join(lines)
