@@ -612,10 +612,9 @@ class Core(Generic[K, V]):
         return item
 
     def _line_up(self, copy: Lease[K], line: LinkedList[Lease[K]], front: bool = False) -> None:
-        """Make a copy available: to the call that has waited longest, or in the line."""
-        item = copy._item
-        if item is not None:
-            item.available = copy
+        """Make a copy of an item available: to the longest waiting call, or in the line."""
+        item: Item[K, V] = copy._item
+        item.available = copy
         call = self._claimant(item) if self._calls else None
         if call is not None:
             self._reserve(copy, call)
@@ -624,10 +623,10 @@ class Core(Generic[K, V]):
         else:
             line.link_last(copy)
 
-    def _claimant(self, item: Item[K, V] | None) -> Call[K, V] | None:
+    def _claimant(self, item: Item[K, V]) -> Call[K, V] | None:
         """The call that has waited longest among those that want a copy of the item."""
         getter = self._longest_waiting(self._getters)
-        if item is None or item.takers is None:
+        if item.takers is None:
             return getter
         taker = self._longest_waiting(item.takers)
         if getter is None or (taker is not None and taker.ticket < getter.ticket):
