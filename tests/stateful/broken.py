@@ -189,8 +189,8 @@ BUGS = [
         C,
         "a copy that comes back wakes no take",
         CORE,
-        "if item is None or item.takers is None:",
-        "if item is None or item.leases is None:",
+        "if item.takers is None:",
+        "if item.takers is None or item.leases is None:",
     ),
     bug(
         C,
