@@ -53,8 +53,18 @@ LEFT_OUT: dict[str, list[tuple[str, str]]] = {
     ],
     "the numbers of grants": [
         (
-            "self._number = number = self._number + 1\n        copy._standing = self._l",
-            "number = 1\n        copy._standing = self._l",
+            """self._number = number = self._number + 1
+        copy._standing = self._leased
+        if copy._item is not None:
+            copy._item.admit(copy)
+        self._leases[number] = copy
+        if duration""",
+            """number = 1
+        copy._standing = self._leased
+        if copy._item is not None:
+            copy._item.admit(copy)
+        self._leases[number] = copy
+        if duration""",
         ),
     ],
     "the check that a lease is one": [
