@@ -175,7 +175,8 @@ class Mirror(Counted):
         if kind in ("stay", "later") or not deadlines:
             return
         deadline = deadlines[index % len(deadlines)]
-        just_before = deadline - 5e-10  # within one resolution of asyncio's clock: timers fire
+        # Within one resolution of asyncio's clock, so that timers fire; and never back.
+        just_before = max(self.now, deadline - 5e-10)
         self.set_clock({"before": just_before, "at": deadline, "after": deadline + 0.5}[kind])
         if kind != "before" and index:
             self.count("clock step over several deadlines")
