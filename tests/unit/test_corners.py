@@ -128,3 +128,33 @@ def test_what_a_standing_is_called() -> None:
     core.ack(lease, 1.0)
     names.append(repr(lease._standing))
     assert names == ["<leased>", "<released>", "<expired>", "<acknowledged>"]
+
+
+@pytest.mark.parametrize(
+    ("default", "given"), [(5, None), (None, 5), (5, 5), (inf, 5)], ids=lambda time: f"{time}"
+)
+async def test_the_first_lease_that_get_times_begins_now(
+    default: float | None, given: float | None
+) -> None:
+    jump(100)
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=default)
+    await queue.put("k", 1)
+    _, _, lease = await queue.get(lease_timeout=given)
+    jump(4)
+    assert await queue.qsize() == 0
+    await queue.extend(lease)
+    jump(5)
+    assert await queue.qsize() == 1
+
+
+def test_waits_that_end_together_end_in_the_order_of_their_arrival() -> None:
+    core = Core()
+    core.get(1, None, 0.0)
+    first = core.get(2, None, 0.0)
+    between = core.get(1, None, 0.9)
+    core.time_out(1.0)
+    second = core.get(1, None, 1.0)
+    core.cancel(between, 1.0)
+    core.settled.clear()
+    core.time_out(2.0)
+    assert core.settled == [first, second]
