@@ -8,6 +8,7 @@ from the ``*.cfg`` files beside it, definitions from the package, claims from th
 from __future__ import annotations
 
 import ast
+import csv
 import re
 import tomllib
 from collections import Counter
@@ -291,6 +292,26 @@ def mutants() -> str:
     return "\n".join(lines)
 
 
+def recorded(file: str) -> list[dict[str, str]]:
+    """The rows of a table that a check has written down."""
+    with (ROOT / "tests" / file).open(encoding="utf-8", newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def recorded_steps() -> str:
+    rows = {row["what"]: row["how many"] for row in recorded("stateful/deep.csv")}
+    return rows["steps: all"]
+
+
+def recorded_mutants() -> str:
+    rows = recorded("mutation/record.csv")
+    made, found, listed = (
+        sum(int(row[column]) for row in rows)
+        for column in ("mutants", "found by the tests", "listed with a reason")
+    )
+    return f"{made:,}: {found:,} found by a test, {listed:,} that no caller can tell"
+
+
 def totals() -> str:
     """How much evidence there is, and the command that reproduces it."""
     holding = [model for model in tlc.manifest() if model.exit_code == tlc.HOLDS]
@@ -333,7 +354,8 @@ def totals() -> str:
         ),
         ("tests that claim a rule", f"{len(claims)}", "make test"),
         ("lines and branches run by the unit tests alone", f"{least} %", "make coverage"),
-        ("changes to the code that a test must notice", "each that can be made", "make mutants"),
+        ("random steps in one run, without a difference", recorded_steps(), "make stateful-deep"),
+        ("changes to the code", recorded_mutants(), "make mutants"),
     ]
     if states := sum(model.distinct for model in deep):
         what, _, _ = rows[0]
