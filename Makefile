@@ -75,13 +75,13 @@ stateful: $(VENV)  ## random steps and every schedule against a model, and 50 pl
 
 stateful-coverage: $(VENV)  ## every line and branch of the core, by the machines alone
 	@COVERAGE_FILE=.coverage.machines HYPOTHESIS_PROFILE=ci $(BIN)/coverage run \
-		-m pytest tests/stateful/test_machines.py -q
+		-m pytest tests/stateful/test_parts.py tests/stateful/test_queue.py -q
 	@COVERAGE_FILE=.coverage.machines $(BIN)/coverage report \
 		--include='*/_core.py,*/_key.py,*/_call.py,*/_deadlines.py,*/_linkedlist.py'
 
 stateful-deep: $(VENV)  ## a million steps of the machines (SEED=1), and their record
-	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_machines.py -q --timeout=0 \
-		--hypothesis-seed=$(or $(SEED),1)
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_parts.py \
+		tests/stateful/test_queue.py -q --timeout=0 --hypothesis-seed=$(or $(SEED),1)
 
 transitions: $(VENV)  ## do random steps meet 95% of the transitions of the specification?
 	@$(BIN)/python -m tests.stateful.transitions

@@ -3,7 +3,7 @@
 Every test imports the queue from here, so that the whole suite can be pointed at
 a vendored copy, or at another implementation with the same API:
 
-    LEASEDKEYQ_UNDER_TEST=acme.vendored.queue pytest tests
+    LEASEDKEYQ_UNDER_TEST=acme.vendored.queue pytest tests/stateful tests/unit
 """
 
 import os
@@ -29,6 +29,15 @@ else:
     globals().update({name: getattr(_package, name) for name in _package.__all__})
 
 
+def is_another_engine() -> bool:
+    """Is it made of other parts, of which these tests know nothing?"""
+    try:
+        module("_core")
+    except ModuleNotFoundError:
+        return True
+    return False
+
+
 def module(name: str):  # type: ignore[no-untyped-def]
     """A private module of the package under test, such as ``_core``."""
     return import_module(f"{PACKAGE}.{name}")
@@ -45,5 +54,6 @@ __all__ = [
     "LeasedKeyQError",
     "LeasedKeyQueue",
     "QueueClosedError",
+    "is_another_engine",
     "module",
 ]

@@ -2,7 +2,8 @@
 
 It is what the implementation is held against, so it is written from the meaning
 of the queue alone and looks for whatever it needs from end to end. Operations
-are named, and take and return, as the core's do, and raise the same types.
+are named, and take and return, as the core's do. It shares nothing with the
+package, its errors included, so `engine` makes a queue of its own of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from math import inf, isnan
 from numbers import Real
 from typing import TypeAlias
 
-from tests.subject import (
+from tests.model.errors import (
     InvalidLeaseError,
     KeyAlreadyInFlightError,
     LeaseAlreadyAcknowledgedError,

@@ -542,3 +542,18 @@ class Mirror(Counted):
 
 def source_of_keys() -> str:
     return "\n\n".join(inspect.getsource(part) for part in (keys.BoomError, keys.Key, keys.boom))
+
+
+# Not part of the meaning of a queue: what proof needs.
+NO_OPERATIONS = {"check_invariants", "dump"}
+
+
+def operations(of: type[Any]) -> set[str]:
+    """The public methods of a class."""
+    methods = inspect.getmembers(of, inspect.isroutine)
+    return {name for name, _ in methods if not name.startswith("_")} - NO_OPERATIONS
+
+
+def used(census: Counter[str], kind: str) -> set[str]:
+    """Which of them a machine has called."""
+    return {name.removeprefix(f"{kind}: ") for name in census if name.startswith(f"{kind}: ")}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from asyncio import CancelledError, Future, Handle, Task
+from asyncio import CancelledError, Future, Handle, Task, TimerHandle
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from functools import partial
@@ -154,7 +154,7 @@ class Stage:
     def _run(self, handle: Handle) -> None:
         self.loop._ready.remove(handle)
         handle._run()
-        if "_ring" in repr(handle) or "_time_out" in repr(handle):
+        if isinstance(handle, TimerHandle):
             self._see_who_left()
             self.model.time_out(self.loop.now)
 

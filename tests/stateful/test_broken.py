@@ -1,4 +1,7 @@
-"""The machines are held against broken queues: each must be found out, and its notes must run."""
+"""Machines and schedules are held against broken queues, and must find each of them out.
+
+The notes that a machine leaves of it must run.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,19 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.stateful.broken import BUGS, Bug, planted
+from tests.stateful.schedules import SCENARIOS, explore
 from tests.subject import PACKAGE
+
+# Each is a lost wake-up or a lost item in some order only.
+LOSSES = [
+    "put, then cancel the woken waiter: the item is lost [bpo-23812, tornado#2826]",
+    "a call that is being cancelled is offered a copy [anyio#146, go#37852]",
+    "a copy that comes back wakes no take",
+    "a get with a long timeout hides a lease that runs out sooner [beanstalkd#174]",
+    "only one of the calls that are served is woken",
+    "a cancelled call stays in the queue [trio#548, aiohttp#9670]",
+    "what the timer ends is told to nobody",
+]
 
 
 def find(machine: type[RuleBasedStateMachine], package: Any) -> tuple[int, BaseException]:
@@ -68,3 +83,18 @@ def test_broken(
     healthy = steps_on_paper.replace(package.PACKAGE, PACKAGE)
     with suppress(SystemExit):  # where the keys' own code runs at other times
         exec(compile(healthy, "<failure>", "exec"), {"__name__": "failure"})
+
+
+@pytest.mark.parametrize("what", LOSSES)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # broken indeed
+def test_loss_is_found(what: str, tmp_path: Path) -> None:
+    number = next(number for number, bug in enumerate(BUGS) if bug.what == what)
+    package = planted(BUGS[number], 100 + number, tmp_path)
+    found = []
+    for name, scenario in SCENARIOS.items():
+        try:
+            explore(scenario, package)
+        except AssertionError:
+            found.append(name)
+            break
+    assert found, f"no schedule finds it: {what}"
