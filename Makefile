@@ -11,12 +11,12 @@ BIN := .venv/bin
 VENV := .venv/.made-from-lock
 
 # What `make test` runs, in this order, up to the first that fails.
-STEPS := lint types unit coverage vendored stateful crosshair spec spec-mutants-sample conformance \
-	manual
+STEPS := lint types unit coverage vendored stateful engine crosshair spec spec-mutants-sample \
+	conformance manual
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual \
-	seal stateful schedules crosshair spec spec-deep \
+	seal stateful engine schedules crosshair spec spec-deep \
 	spec-mutants spec-mutants-sample \
 	conformance bench mutants docs release-check lock clean
 
@@ -58,7 +58,7 @@ coverage: $(VENV)  ## every line and branch of the package, by the unit tests al
 pin-costs: $(VENV)  ## count anew what every operation costs, on every Python found
 	@$(BIN)/nox -s pin
 
-vendored: $(VENV)  ## unit tests of a copy under another name, the original absent
+vendored: $(VENV)  ## the tests of a copy under another name, the original absent
 	@$(BIN)/nox -s vendored
 
 vendor:  ## copy the package into a tree, with a manifest (DEST=path/of/the/package)
@@ -72,6 +72,9 @@ seal: $(VENV)  ## say that every rule was read again after a change of what hold
 
 stateful: $(VENV)  ## random steps and every schedule against a model, and 50 planted bugs
 	@$(BIN)/pytest tests/stateful -n 2
+
+engine: $(VENV)  ## is another engine with the same API held to the same?
+	@LEASEDKEYQ_UNDER_TEST=tests.model.engine $(BIN)/pytest tests/stateful -q -n 2
 
 stateful-coverage: $(VENV)  ## every line and branch of the core, by the machines alone
 	@COVERAGE_FILE=.coverage.machines HYPOTHESIS_PROFILE=ci $(BIN)/coverage run \

@@ -141,7 +141,7 @@ def coverage_(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def vendored(session: nox.Session) -> None:
-    """Run the unit tests against a copy under another name, the original being absent."""
+    """Run the tests against a copy under another name, the original being absent."""
     install(session)
     tree = Path(session.create_tmp()) / "vendored"
     shutil.rmtree(tree, ignore_errors=True)
@@ -163,7 +163,7 @@ def vendored(session: nox.Session) -> None:
         f"print(u.find_spec('{VENDORED_AS}').origin); "
         "assert u.find_spec('leasedkeyq') is None, 'the original is importable'",
     )
-    session.run("pytest", "--quiet", "-n", "2", "tests/unit", *session.posargs)
+    session.run("pytest", "--quiet", "-n", "2", "tests/unit", "tests/stateful", *session.posargs)
 
 
 @nox.session(requires=["build"], python=NEWEST)

@@ -54,6 +54,5 @@ __all__ = [
     "LeasedKeyQError",
     "LeasedKeyQueue",
     "QueueClosedError",
-    "is_another_engine",
     "module",
 ]
