@@ -733,7 +733,8 @@ class Core(Generic[K, V]):
         every change is made.
         """
         item = self._item_of(lease)
-        step, _ = TRANSITIONS[item.state()]["return"]
+        last = item.leases is lease
+        step, _ = TRANSITIONS[item.state()]["return last" if last else "return"]
         crowd = item.leases if isinstance(item.leases, Crowd) else None
         waiting = item.available
         outdated = step is ADOPT or (waiting is not None and lease._version < waiting._version)

@@ -134,6 +134,13 @@ BUGS = [
     ),
     bug(
         C,
+        "a lease that is released forgets the value put during it",
+        KEY,
+        '"return last": (ADOPT, AVAILABLE)',
+        '"return last": (RETURN, AVAILABLE)',
+    ),
+    bug(
+        C,
         "an older value replaces a newer one",
         CORE,
         "outdated = step is ADOPT or (waiting is not None and lease._version < waiting._version)",
