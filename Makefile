@@ -70,7 +70,7 @@ manual: $(VENV)  ## run what the manual shows, the examples, and the tracing of 
 seal: $(VENV)  ## say that every rule was read again after a change of what holds it
 	@$(BIN)/python -m docs._ext.seals
 
-stateful: $(VENV)  ## random steps and every schedule against a model, and 50 planted bugs
+stateful: $(VENV)  ## random steps and every schedule against a model, and planted bugs
 	@$(BIN)/pytest tests/stateful -n 2
 
 engine: $(VENV)  ## is another engine with the same API held to the same?
