@@ -39,6 +39,7 @@ def bug(machine: type[RuleBasedStateMachine], what: str, file: str, *texts: str)
 
 
 CORE, KEY, TIME, LIST, SHELL = "_core", "_key", "_deadlines", "_linkedlist", "_queue"
+LEASE = "lease"
 C, Q, L, D = CoreMachine, QueueMachine, ListMachine, DeadlinesMachine
 
 BUGS = [
@@ -235,6 +236,20 @@ BUGS = [
         "                lease._standing.outcome = LEFT\n",
     ),
     # Leases.
+    bug(
+        C,
+        "all leases of one key are equal",
+        LEASE,
+        "return (self.token, self._key) == (other.token, other._key)",
+        "return bool(self._key == other._key)",
+    ),
+    bug(
+        C,
+        "a copied lease is another one",
+        LEASE,
+        "return (Lease, (self.token, self._key))",
+        "return (Lease, (self.token.upper(), self._key))",
+    ),
     bug(
         C,
         "a lease is live at its deadline",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from math import inf, nan
@@ -125,6 +126,7 @@ class Mirror(Counted):
             "nan": nan,
             "Key": Key,
             "boom": keys.boom,
+            "copy": copy,
             "Lease": self.package.Lease,
         }
         Key.fuse = 0
@@ -223,8 +225,17 @@ class Mirror(Counted):
                 line = f"assert {last.name}.token {sign} lease{len(self.leases) + 1}.token"
                 self.fail("tokens do not sort in the order of grants", line)
         granted = Granted(f"lease{len(self.leases) + 1}", twin)
-        self.leases.append(granted)
         self.in_names[granted.name] = lease
+        self.hold(f"{granted.name} == copy({granted.name})")
+        self.hold(f"hash({granted.name}) == hash(copy({granted.name}))")
+        for earlier in self.leases[-1:]:
+            self.hold(f"{granted.name} != copy({earlier.name})")
+        self.leases.append(granted)
+
+    def hold(self, claim: str) -> None:
+        """What is true of leases, whatever the model has done."""
+        if not self.evaluate(claim):
+            self.fail(f"not so: {claim}", f"assert {claim}")
 
     @staticmethod
     def count(what: str) -> None:
@@ -340,13 +351,22 @@ class Mirror(Counted):
             if again:  # from the duration that was granted, not from the last one
                 self.both("extend", [granted.name, "None"], [granted.twin, None])
 
-    @rule(method=st.sampled_from(["ack", "release", "extend"]), pick=picks, moment=moments)
-    def use_rebuilt_lease(self, method: str, pick: int, moment: tuple[str, int]) -> None:
+    @rule(
+        method=st.sampled_from(["ack", "release", "extend"]),
+        pick=picks,
+        copied=st.booleans(),
+        moment=moments,
+    )
+    def use_rebuilt_lease(
+        self, method: str, pick: int, copied: bool, moment: tuple[str, int]
+    ) -> None:
         """Token and key are enough while the lease is live, and no more than its word later."""
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
             self.model.expire(self.now)
             rebuilt = f"Lease({granted.name}.token, Key({granted.twin.key!r}))"
+            if copied:
+                rebuilt = f"copy({granted.name})"
             more = {"ack": [], "release": ["False"], "extend": ["None"]}[method]
             twins = [granted.twin, *map(self.evaluate, more)]
             if granted.twin.number in self.model.grants or self.model.closed:
