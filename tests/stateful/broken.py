@@ -390,6 +390,14 @@ BUGS = [
     # The shell.
     bug(
         Q,
+        "a call that is served is given another future, which nobody waits for",
+        SHELL,
+        "                try:\n                    future.set_result(None)\n",
+        "                call.caller = loop.create_future()\n"
+        "                try:\n                    future.set_result(None)\n",
+    ),
+    bug(
+        Q,
         "the lease's clock starts with the wait [kombu#337, celery#2481]",
         SHELL,
         "        try:\n            await future\n",

@@ -41,7 +41,9 @@ PROGRAM = '''\
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
+import weakref
 from collections.abc import Callable
 from copy import copy
 from math import inf, nan
@@ -91,9 +93,23 @@ def timers():
     return [h for h in handles if isinstance(h, asyncio.TimerHandle) and not h.cancelled()]
 
 
+futures = weakref.WeakSet()
+
+
+def create_future(original):
+    future = original()
+    futures.add(future)
+    return future
+
+
+def unfinished():
+    return [future for future in futures if not future.done()]
+
+
 async def main():
     loop, errors, intruder = asyncio.get_running_loop(), [], []
     loop.set_exception_handler(lambda _, context: errors.append(context))
+    loop.create_future = functools.partial(create_future, loop.create_future)
     loop.time = lambda: clock.now
 {steps}
 
@@ -443,6 +459,11 @@ class QueueMachine(Mirror):
         limit = int(bool(waiting) and min(self.deadlines(), default=inf) < inf)
         if timers > limit:
             self.fail(f"{timers} timers are armed", f"assert len(timers()) <= {limit}, timers()")
+        futures = len(self.loop.unfinished())
+        limit = len([call for call in waiting if not call.cancelled])
+        if futures > limit:
+            line = f"assert len(unfinished()) <= {limit}, unfinished()"
+            self.fail(f"{futures} futures are left, and {limit} calls wait", line)
         self.census()
 
     def teardown(self) -> None:
