@@ -28,6 +28,7 @@ from .subjects import Floor
 
 CYCLES = 2_000
 WHOLE = "the whole cycle"
+UNTIMED = "an untimed cycle"
 
 # What is given up, and the pieces of source that go, each with what stands there instead.
 LEFT_OUT: dict[str, list[tuple[str, str]]] = {
@@ -153,6 +154,35 @@ async def shares() -> dict[str, Ratio]:
     return {name: rounds.ratio(name, WHOLE) for name in blocks if name != WHOLE}
 
 
+async def timed() -> dict[str, Ratio]:
+    """What makes a timed lease dearer: `get` needs the time for its deadline, `ack` to obey one."""
+    untimed, queue = LeasedKeyQueue[int, int](), LeasedKeyQueue[int, int](default_lease_timeout=60)
+    untold = LeasedKeyQueue[int, int]()  # is not told of leases, but reads the clock for them
+    loop = asyncio.get_running_loop()
+
+    async def cycle(queue: LeasedKeyQueue[int, int]) -> None:
+        for i in range(CYCLES):
+            await queue.put(i, i)
+            await queue.ack((await queue.get())[2])
+
+    async def cycle_with_clock(queue: LeasedKeyQueue[int, int]) -> None:
+        for i in range(CYCLES):
+            await queue.put(i, i)
+            loop.time()
+            loop.time()
+            await queue.ack((await queue.get())[2])
+
+    rounds = await take_turns(
+        {
+            UNTIMED: Block(partial(cycle, untimed), CYCLES),
+            "and the clock read twice": Block(partial(cycle_with_clock, untold), CYCLES),
+            "and a deadline kept": Block(partial(cycle, queue), CYCLES),
+        },
+        rounds=(40, 200),
+    )
+    return {name: rounds.ratio(name, UNTIMED) for name in rounds.seconds if name != UNTIMED}
+
+
 async def promises() -> dict[str, Ratio]:
     modules = {"as it is": variant("as it is", [])}
     modules |= {name: variant(name, cuts) for name, cuts in LEFT_OUT.items()}
@@ -162,7 +192,11 @@ async def promises() -> dict[str, Ratio]:
 
 
 async def measure() -> dict[str, dict[str, Ratio]]:
-    return {"part of the cycle": await shares(), "left out of the core": await promises()}
+    return {
+        "part of the cycle": await shares(),
+        "an untimed cycle": await timed(),
+        "left out of the core": await promises(),
+    }
 
 
 def main() -> None:
