@@ -65,7 +65,7 @@ class LeasedKeyQueue(Generic[K, V]):
         self._loop: AbstractEventLoop | None = None
         self._timer: TimerHandle | None = None
         self._busy = False  # a key's own code is running
-        self._prefix = f"{uuid4()}"[:-12]
+        self._prefix = f"{str(uuid4())[:14]}8{str(uuid4())[15:24]}"
 
     # -- what is the same for every operation
 

@@ -362,6 +362,42 @@ BUGS = [
         "for lease in sorted((one, other), key=_version):",
         "for lease in (one, other):",
     ),
+    bug(
+        C,
+        "a lease can be changed",
+        LEASE,
+        'raise FrozenInstanceError(f"cannot assign',
+        'return FrozenInstanceError(f"cannot assign',
+    ),
+    bug(
+        C,
+        "the tokens of all queues are alike",
+        LEASE,
+        'int.from_bytes(urandom(16), "big")',
+        "12345",
+    ),
+    # What is kept.
+    bug(
+        C,
+        "a lease that was acknowledged keeps its value alive",
+        CORE,
+        "            lease._value = None\n            lease._standing = self._acked",
+        "            lease._standing = self._acked",
+    ),
+    bug(
+        C,
+        "a queue that is dropped keeps its values",
+        CORE,
+        "def __del__(self)",
+        "def _del(self)",
+    ),
+    bug(
+        C,
+        "the durations of leases that have ended are kept",
+        CORE,
+        "        item.durations.pop(lease._number, None)\n",
+        "",
+    ),
     # Bad input.
     bug(
         C,
@@ -388,6 +424,24 @@ BUGS = [
         "        try:\n            anchor = self._keys.setdefault",
     ),
     # The shell.
+    bug(
+        Q,
+        "a queue can be used from any loop",
+        SHELL,
+        "elif loop is not self._loop:",
+        "elif loop is None:",
+    ),
+    bug(
+        Q,
+        "a get that is closed while it waits stays in the queue",
+        SHELL,
+        "        try:\n            await future\n        except BaseException:\n"
+        "            self._cancel(call)\n            raise\n"
+        "        return self._resume(call)\n\n    async def take",
+        "        try:\n            await future\n        except Exception:\n"
+        "            self._cancel(call)\n            raise\n"
+        "        return self._resume(call)\n\n    async def take",
+    ),
     bug(
         Q,
         "a call that is served is given another future, which nobody waits for",
@@ -467,6 +521,13 @@ BUGS = [
         "            pass",
     ),
     # The list and the deadlines.
+    bug(
+        D,
+        "every duration that was ever used keeps its lane",
+        TIME,
+        "if len(self._lanes) >= self._sweep_at:",
+        "if len(self._lanes) < 0:",
+    ),
     bug(
         L,
         "the second node does not know the first",

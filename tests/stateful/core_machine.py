@@ -31,11 +31,14 @@ PROGRAM = '''\
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from copy import copy
 from math import inf, nan
-from typing import ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
+from weakref import WeakSet
 
 from {package} import Lease
 from {package}._core import Core
@@ -63,6 +66,7 @@ def look(core, now):
     return values, in_flight, core.qsize(now), core.inflight_size(now)
 
 
+gc.disable()
 intruder = []
 {steps}
 '''
@@ -91,6 +95,7 @@ class CoreMachine(Mirror):
     @staticmethod
     def _name_outcome(method: Any, *arguments: Any) -> Any:
         result = outcome(method, *arguments)
+        result.forget()
         return type(result.error).__name__ if result.error else result.value
 
     def operate(self, method: str, *arguments: str) -> Outcome:
@@ -117,6 +122,7 @@ class CoreMachine(Mirror):
         else:
             self.lines.append(f"assert {result} == {expected.value!r}, {result}")
         super().compare(actual, expected)
+        self.lines.append(f"{result} = None")
         if isinstance(expected.value, model.Call):
             name = f"call{len(self.calls) + 1}"
             self.in_names[name] = actual.value
@@ -262,6 +268,8 @@ class CoreMachine(Mirror):
 
     def check(self) -> None:
         core = self.core
+        if core.lost:
+            self.execute("core.lost.clear()")  # as the shell does
         try:
             core.check_invariants()
         except AssertionError as error:
@@ -299,6 +307,8 @@ class CoreMachine(Mirror):
         if unnamed:
             self.fail(f"dump() says nothing of {unnamed}", "print(core.dump())\nassert False")
         if self.dropped:
+            del self.core
+            self.drop("core")
             return
         while not self.model.closed and self.model.qsize(self.now):
             self.both("get", ["0", "inf"], [0, inf])

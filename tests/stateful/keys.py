@@ -1,9 +1,13 @@
-"""Keys that make trouble: their hashes collide, and their own code can be made to go wrong."""
+"""Keys that make trouble, and values of which it can be seen who keeps them.
+
+The hashes of keys collide, and their own code can be made to go wrong.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 
 class BoomError(Exception):
@@ -43,3 +47,36 @@ class Key:
 
 def boom() -> None:
     raise BoomError
+
+
+class Value:
+    """What is put. It is equal to its number, so that models can do with that."""
+
+    made: ClassVar[WeakSet[Value]] = WeakSet()
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.made.add(self)
+
+    @classmethod
+    def alive(cls) -> list[int]:
+        return sorted(value.number for value in cls.made)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other == self.number
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"Value({self.number})"
+
+
+def frozen(lease: Any) -> bool:
+    """Do its fields refuse to be set?"""
+    for field in ("token", "key"):
+        try:
+            setattr(lease, field, "other")
+        except AttributeError:
+            continue
+        return False
+    return True

@@ -157,6 +157,24 @@ class DeadlinesMachine(Counted):
         self.latest = max(now, self.latest)
         self.twins[node._number] = self.latest + duration
 
+    @rule()
+    def pass_through_many_durations(self) -> None:
+        """Lanes that are idle are kept, but no more than some and the number of those in use."""
+        self.lines += [
+            "for duration in range(100, 160):",
+            "    passing = Timed()",
+            f"    deadlines.add(passing, duration, {self.now}); deadlines.remove(passing)",
+        ]
+        for duration in range(100, 160):
+            passing = self.module.Timed()
+            self.deadlines.add(passing, duration, self.now)
+            self.deadlines.remove(passing)
+        self.latest = max(self.now, self.latest)
+        limit = 2 * len(self.nodes) + 20
+        self.require(
+            len(self.deadlines._lanes) <= limit, f"assert len(deadlines._lanes) <= {limit}"
+        )
+
     @rule(pick=picks)
     def add_again(self, pick: int) -> None:
         """A node that has a deadline is refused, and keeps it."""

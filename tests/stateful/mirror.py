@@ -15,6 +15,8 @@ from functools import cache
 from math import inf, nan
 from types import CodeType
 from typing import Any, ClassVar
+from uuid import UUID
+from weakref import WeakSet
 
 from hypothesis import event
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests import subject
 from tests.model import model
 from tests.stateful import keys
-from tests.stateful.keys import Key
+from tests.stateful.keys import Key, Value
 
 NAMES = "abcd"  # d is for keys that make trouble, and so is mostly new to the queue
 CENSUS: Counter[str] = Counter()  # of operations, of errors, and of rare states
@@ -65,6 +67,11 @@ class Outcome:
 
     value: Any = None
     error: Exception | None = None
+
+    def forget(self) -> None:
+        """It was as expected. A traceback would keep everything alive that took part."""
+        if self.error:
+            self.error.__traceback__ = self.error.__context__ = self.error.__cause__ = None
 
     def __str__(self) -> str:
         return repr(type(self.error).__name__ if self.error else self.value)
@@ -127,9 +134,13 @@ class Mirror(Counted):
             "Key": Key,
             "boom": keys.boom,
             "copy": copy,
+            "frozen": keys.frozen,
+            "UUID": UUID,
+            "Value": Value,
             "Lease": self.package.Lease,
         }
         Key.fuse = 0
+        Value.made = WeakSet()
 
     # -- what a subclass provides
 
@@ -208,6 +219,8 @@ class Mirror(Counted):
             self.receive(actual.value, expected.value)
         elif actual.value != expected.value:
             self.fail(f"{actual} where the model has {expected}")
+        actual.forget()
+        expected.forget()
 
     def receive(self, actual: Any, expected: model.Delivery) -> None:
         """A lease was granted."""
@@ -226,6 +239,10 @@ class Mirror(Counted):
                 self.fail("tokens do not sort in the order of grants", line)
         granted = Granted(f"lease{len(self.leases) + 1}", twin)
         self.in_names[granted.name] = lease
+        self.hold(f"frozen({granted.name})")
+        self.hold(f"str(UUID({granted.name}.token)) == {granted.name}.token")
+        self.hold(f"UUID({granted.name}.token).version == 8")
+        self.hold(f"{granted.name}.token != foreign.token")
         self.hold(f"{granted.name} == copy({granted.name})")
         self.hold(f"hash({granted.name}) == hash(copy({granted.name}))")
         for earlier in self.leases[-1:]:
@@ -247,6 +264,10 @@ class Mirror(Counted):
         """A value that was never put before; sometimes None, which is one like any other."""
         self.values += 1
         return repr(None if self.values % 8 == 0 else self.values)
+
+    @staticmethod
+    def put_source(value: str) -> str:
+        return value if value == "None" else f"Value({value})"
 
     def live(self) -> list[Granted]:
         return [granted for granted in self.leases if granted.twin.number in self.model.grants]
@@ -283,7 +304,7 @@ class Mirror(Counted):
         in_flight = name in self.model.inflight_keys(self.now)
         self.count(f"put {policy} {'in flight' if in_flight else ''}")
         value = self.value()
-        arguments = [f"Key({name!r})", value, repr(policy)]
+        arguments = [f"Key({name!r})", self.put_source(value), repr(policy)]
         self.both("put", arguments, [name, self.evaluate(value), policy])
 
     @rule(
@@ -422,6 +443,7 @@ class Mirror(Counted):
         if type(actual.error).__name__ != error:
             line = f"assert {self.last_result} == {error!r}, {self.last_result}"
             self.fail(f"{actual} where {error} was due", line, actual.error)
+        actual.forget()
 
     @rule(name=names, fuse=st.integers(1, 3), pick=picks, policy=policies, moment=moments)
     def meet_raising_key(
@@ -455,9 +477,10 @@ class Mirror(Counted):
             self.put_and_take(name, "update", None, 1)
         self.agree()  # what is due has ended: else an error in the midst of that is no news
         value, key = self.value(), f"Key({name!r})"
+        given = self.put_source(value)
         operations: list[tuple[str, list[str], list[Any]]] = [
-            ("put", [key, value, repr(policy)], [name, self.evaluate(value), policy]),
-            ("put", [key, value, repr(policy)], [name, self.evaluate(value), policy]),
+            ("put", [key, given, repr(policy)], [name, self.evaluate(value), policy]),
+            ("put", [key, given, repr(policy)], [name, self.evaluate(value), policy]),
             ("take", [key, "0", "None"], [name, 0, None]),
             ("peek", [key], [name]),
             ("contains", [key], [name]),
@@ -482,6 +505,7 @@ class Mirror(Counted):
             if not isinstance(actual.error, keys.BoomError):
                 line = f"assert {self.last_result} == 'BoomError', {self.last_result}"
                 self.fail(f"{actual} where the key raised", line, actual.error)
+            actual.forget()
         else:
             if went_off:
                 self.count("a key called the queue")
@@ -524,6 +548,25 @@ class Mirror(Counted):
         if actual != expected:
             self.fail(f"the queue shows {actual}\nand the model {expected}")
         self.check()
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Nobody keeps a value that is done with, or was replaced."""
+        model = self.model
+        copies = [*model.returned, *model.arrived, *model.deferred.values()]
+        copies += [grant.copy for grant in model.grants.values()]
+        self.expect_alive(sorted(copy.value for copy in copies if isinstance(copy.value, int)))
+
+    def expect_alive(self, numbers: list[int]) -> None:
+        if Value.alive() != numbers:
+            line = f"seen = None; assert Value.alive() == {numbers}, Value.alive()"
+            self.fail(f"the values {Value.alive()} are alive, and should be {numbers}", line)
+
+    def drop(self, name: str) -> None:
+        """The queue goes, without being closed, and so do its leases and its calls."""
+        leases, calls = ([one.name for one in some] for some in (self.leases, self.calls))
+        self.execute(" = ".join([name, *leases, *calls, "seen", "None"]))
+        self.expect_alive([])
 
     def look_line(self, expected: tuple[Any, ...]) -> str:
         return f"assert look() == {expected}"
@@ -538,6 +581,11 @@ class Mirror(Counted):
         if left := sorted({key.name for key in core._keys} - known):
             line = f"assert not {{key.name for key in {name}._keys}} & {{*{left}}}"
             self.fail(f"{left} are still known", line)
+        items = [anchor._item for anchor in core._keys.values() if anchor._item]
+        if any({*item.durations} - {*core._leases} for item in items):
+            line = f"assert all({{*copy._item.durations}} <= {{*{name}._leases}}"
+            line += f" for copy in {name}._keys.values() if copy._item), 'ended leases'"
+            self.fail("durations of leases that have ended are kept", line)
 
     def pick_call(self, pick: int, calls: list[Waiting]) -> Waiting | None:
         """One of the calls; every second time one that was served and has not resumed."""
@@ -561,7 +609,8 @@ class Mirror(Counted):
 
 
 def source_of_keys() -> str:
-    return "\n\n".join(inspect.getsource(part) for part in (keys.BoomError, keys.Key, keys.boom))
+    parts = (keys.BoomError, keys.Key, keys.boom, keys.Value, keys.frozen)
+    return "\n\n".join(inspect.getsource(part) for part in parts)
 
 
 # Not part of the meaning of a queue: what proof needs.

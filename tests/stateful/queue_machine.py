@@ -42,12 +42,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from copy import copy
 from math import inf, nan
-from typing import ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
+from weakref import WeakSet
 
 from {package} import Lease, LeasedKeyQueue
 
@@ -106,7 +110,21 @@ def unfinished():
     return [future for future in futures if not future.done()]
 
 
+def elsewhere(operation):
+    """In another loop."""
+    here, there = asyncio.get_running_loop(), asyncio.new_event_loop()
+    here._thread_id, there._thread_id = None, threading.get_ident()
+    asyncio._set_running_loop(there)
+    try:
+        return at_once(operation)
+    finally:
+        asyncio._set_running_loop(here)
+        here._thread_id, there._thread_id = threading.get_ident(), None
+        there.close()
+
+
 async def main():
+    gc.disable()
     loop, errors, intruder = asyncio.get_running_loop(), [], []
     loop.set_exception_handler(lambda _, context: errors.append(context))
     loop.create_future = functools.partial(create_future, loop.create_future)
@@ -223,6 +241,7 @@ class QueueMachine(Mirror):
         else:
             self.lines.append(f"assert {result} == {expected.value!r}, {result}")
         super().compare(actual, expected)
+        self.lines.append(f"{result} = None")
 
     def intrusion(self, method: str) -> str:
         arguments = {"put": ["Key('a')", "0"], "take": ["Key('a')"], "ack": ["foreign"]}
@@ -282,6 +301,39 @@ class QueueMachine(Mirror):
         self.pass_time(moment)
         timeout = None if patient and self.model.qsize(self.now) else 0
         self.both("get", [repr(timeout), repr(lease_timeout)], [timeout, lease_timeout])
+
+    @rule(name=st.none() | names, timeout=waits, lease_timeout=durations)
+    def give_up(self, name: str | None, timeout: float | None, lease_timeout: float | None) -> None:
+        """A coroutine that is closed while it waits has not been there either."""
+        key, twin_key = ([], []) if name is None else ([f"Key({name!r})"], [name])
+        method = "take" if name else "get"
+        arguments = [*key, repr(timeout), repr(lease_timeout)]
+        twins = [*twin_key, timeout, lease_timeout]
+        expected = outcome(getattr(self.model, method), *twins, self.now)
+        actual = self.perform(method, *arguments)
+        if not isinstance(expected.value, model.Call):
+            self.compare(actual, expected)
+            return
+        self.count("given up")
+        self.model.cancel(expected.value, self.now)
+        if not isinstance(actual.error, WaitedError):
+            line = f"assert {self.last_result} == 'it waits', {self.last_result}"
+            self.fail(f"{actual} where the model waits", line)
+        actual.forget()
+
+    @rule(method=st.sampled_from(["put", "get", "take", "ack", "release", "extend", "qsize"]))
+    def use_from_another_loop(self, method: str) -> None:
+        """Refused, whatever it is."""
+        arguments = {"put": ["Key('a')", "0"], "take": ["Key('a')"], "get": [], "qsize": []}
+        source = self.source(method, *arguments.get(method, ["foreign"]))
+        result = f"result{len(self.lines)}"
+        self.lines.append(f"{result} = elsewhere({source})")
+        with SteppedLoop() as other:
+            came_to = self._answer(self.evaluate(source))
+        other.close()
+        if came_to != "RuntimeError":
+            line = f"assert {result} == 'RuntimeError', {result}"
+            self.fail(f"in another loop {method} came to {came_to}", line)
 
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:
