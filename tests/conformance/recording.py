@@ -83,6 +83,9 @@ class RecordingCore(Core):  # type: ignore[misc]
             return result
         finally:
             self._depth -= 1
+            if operation == "cancel":  # the queue does not keep the call either
+                self._number_of.pop(arguments[0], None)
+                self._cancelling = None
             if "op" in event and not self._depth:
                 self._write(json.dumps(event, default=str))
 
