@@ -124,6 +124,12 @@ class IdleCore:
         pass
 
 
+async def awaited(queue: LeasedKeyQueue[int, int]) -> None:
+    for i in range(CYCLES):
+        await queue.put(i, i)
+        await queue.ack((await queue.get())[2])
+
+
 def parts() -> dict[str, Callable[[], Any]]:
     """The whole cycle, and what may be told apart in it."""
     idle: LeasedKeyQueue[int, int] = LeasedKeyQueue()
@@ -134,11 +140,6 @@ def parts() -> dict[str, Callable[[], Any]]:
             await queue.put(i, i)
             await queue.get()
             await queue.ack(i)
-
-    async def awaited(queue: LeasedKeyQueue[int, int]) -> None:
-        for i in range(CYCLES):
-            await queue.put(i, i)
-            await queue.ack((await queue.get())[2])
 
     return {
         WHOLE: partial(awaited, LeasedKeyQueue()),
@@ -157,26 +158,20 @@ async def shares() -> dict[str, Ratio]:
 async def timed() -> dict[str, Ratio]:
     """What makes a timed lease dearer: `get` needs the time for its deadline, `ack` to obey one."""
     untimed, queue = LeasedKeyQueue[int, int](), LeasedKeyQueue[int, int](default_lease_timeout=60)
-    untold = LeasedKeyQueue[int, int]()  # is not told of leases, but reads the clock for them
     loop = asyncio.get_running_loop()
 
-    async def cycle(queue: LeasedKeyQueue[int, int]) -> None:
+    async def with_clock() -> None:
         for i in range(CYCLES):
-            await queue.put(i, i)
-            await queue.ack((await queue.get())[2])
-
-    async def cycle_with_clock(queue: LeasedKeyQueue[int, int]) -> None:
-        for i in range(CYCLES):
-            await queue.put(i, i)
+            await untimed.put(i, i)
             loop.time()
             loop.time()
-            await queue.ack((await queue.get())[2])
+            await untimed.ack((await untimed.get())[2])
 
     rounds = await take_turns(
         {
-            UNTIMED: Block(partial(cycle, untimed), CYCLES),
-            "and the clock read twice": Block(partial(cycle_with_clock, untold), CYCLES),
-            "and a deadline kept": Block(partial(cycle, queue), CYCLES),
+            UNTIMED: Block(partial(awaited, untimed), CYCLES),
+            "and the clock read twice": Block(with_clock, CYCLES),
+            "and a deadline kept": Block(partial(awaited, queue), CYCLES),
         },
         rounds=(40, 200),
     )
