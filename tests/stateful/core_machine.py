@@ -308,7 +308,9 @@ class CoreMachine(Mirror):
             self.fail(f"dump() says nothing of {unnamed}", "print(core.dump())\nassert False")
         if self.dropped:
             del self.core
-            self.drop("core")
+            names = ["core", *(one.name for one in self.leases), *(one.name for one in self.calls)]
+            self.execute(" = ".join([*names, "None"]))
+            self.expect_alive([])
             return
         while not self.model.closed and self.model.qsize(self.now):
             self.both("get", ["0", "inf"], [0, inf])
