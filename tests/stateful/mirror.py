@@ -49,6 +49,7 @@ RARE = [
 names = st.sampled_from("abc")
 policies = st.sampled_from(model.POLICIES)
 crowding = st.sampled_from(["buffer", *model.POLICIES, "buffer"])
+deferring = st.sampled_from(["defer", *model.POLICIES, "defer"])
 durations = st.sampled_from([None, 1, 2, 3, 5, 2.5, inf])
 waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**400)])
 LOOKS = ("peek", "contains", "available_keys", "inflight_keys", "qsize", "inflight_size")
@@ -270,6 +271,11 @@ class Mirror(Counted):
     def put_source(value: str) -> str:
         return value if value == "None" else f"Value({value})"
 
+    def new_name(self, otherwise: str) -> str:
+        """Of a key that the queue has nothing of, so that all goes as meant; if there is one."""
+        known = {*self.model.available_keys(self.now), *self.model.inflight_keys(self.now)}
+        return next((name for name in reversed(NAMES) if name not in known), otherwise)
+
     def live(self) -> list[Granted]:
         return [granted for granted in self.leases if granted.twin.number in self.model.grants]
 
@@ -308,15 +314,24 @@ class Mirror(Counted):
         arguments = [f"Key({name!r})", self.put_source(value), repr(policy)]
         self.both("put", arguments, [name, self.evaluate(value), policy])
 
+    @rule(order=st.permutations("abc"), policy=policies)
+    def put_in_line(self, order: list[str], policy: str) -> None:
+        """A line with an order in it, and a second value for the one who stands in front."""
+        for name in order:
+            self.do_put(name, "update")
+        self.do_put(order[0], policy)
+
     @rule(
-        method=st.sampled_from(LOOKS), name=names, lease_timeout=st.integers(1, 3), moment=moments
+        method=st.sampled_from(LOOKS),
+        name=names,
+        lease_timeout=st.integers(1, 3),
+        later=st.integers(0, 3),
     )
-    def look_first(
-        self, method: str, name: str, lease_timeout: int, moment: tuple[str, int]
-    ) -> None:
+    def look_first(self, method: str, name: str, lease_timeout: int, later: int) -> None:
         """What has ended by now is seen by whichever method happens to look first."""
+        name = self.new_name(name)
         self.put_and_take(name, "update", lease_timeout, 1)
-        self.pass_time(moment)
+        self.set_clock(self.now + later)
         if method in ("peek", "contains"):
             self.both(method, [f"Key({name!r})"], [name])
             return
@@ -333,12 +348,13 @@ class Mirror(Counted):
             arguments = [f"Key({name!r})", "0", repr(lease_timeout)]
             self.both("take", arguments, [name, 0, lease_timeout])
 
-    @rule(name=names, policy=policies, front=st.booleans(), pick=picks)
+    @rule(name=names, policy=deferring, front=st.booleans(), pick=picks)
     def put_while_leased(self, name: str, policy: str, front: bool, pick: int) -> None:
         """And this to a value that was put during a lease, which then ends."""
+        name = self.new_name(name)
         self.put_and_take(name, "buffer", None, 1)
         self.do_put(name, policy)
-        self.do_put(NAMES["abc".index(name) - 1], "update")  # to have a line, and an order in it
+        self.do_put(NAMES[NAMES.index(name) - 1], "update")  # to have a line, and an order in it
         if pick % 3 and name in self.model.deferred:
             self.count("lease ended with a deferred value")
             granted = next((one for one in self.live() if one.twin.key == name), None)
@@ -373,6 +389,17 @@ class Mirror(Counted):
             if again:  # from the duration that was granted, not from the last one
                 self.both("extend", [granted.name, "None"], [granted.twin, None])
 
+    @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.sampled_from([2, 4, inf]))
+    def outlive_a_deadline(self, name: str, lease_timeout: int, timeout: float) -> None:
+        """When the deadline comes that a lease had before it was extended, it is one no more."""
+        name = self.new_name(name)
+        self.put_and_take(name, "update", lease_timeout, 1)
+        deadline = self.now + lease_timeout
+        if leases := self.live():
+            granted = leases[-1]
+            self.both("extend", [granted.name, repr(timeout)], [granted.twin, timeout])
+        self.set_clock(deadline)
+
     @rule(
         method=st.sampled_from(["ack", "release", "extend"]),
         pick=picks,
@@ -396,7 +423,11 @@ class Mirror(Counted):
             else:
                 self.refuse(method, [rebuilt, *more], "InvalidLeaseError")
 
-    @rule(method=st.sampled_from(["ack", "release", "extend"]), pick=picks, kind=st.integers(0, 4))
+    @rule(
+        method=st.sampled_from(["ack", "release", "extend"]),
+        pick=picks,
+        kind=st.sampled_from([3, 0, 3, 1, 4, 2]),
+    )
     def use_wrong_lease(self, method: str, pick: int, kind: int) -> None:
         """Of another key, of another queue, of nobody, guessed before it is given, or none."""
         wrong, error = "1", "TypeError"
@@ -473,8 +504,7 @@ class Mirror(Counted):
     ) -> None:
         self.pass_time(moment)
         if pick > 4:
-            known = {*self.model.available_keys(self.now), *self.model.inflight_keys(self.now)}
-            name = next((other for other in "dcba" if other not in known), name)
+            name = self.new_name(name)
             self.put_and_take(name, "update", None, 1)
         self.agree()  # what is due has ended: else an error in the midst of that is no news
         value, key = self.value(), f"Key({name!r})"
