@@ -27,7 +27,7 @@ class _Patient:
         return False
 
 
-_PATIENT: Final = _Patient()
+PATIENT: Final = _Patient()
 
 
 class Outcome(Enum):
@@ -45,22 +45,21 @@ WAITING, RESERVED, TIMED_OUT, CLOSED, LEFT = Outcome
 
 
 class Call(Node, Generic[K, V]):
-    """A `get` or `take` that waits."""
+    """A `get` or `take` that waits. It is made empty, without a step of Python."""
 
     __slots__ = ("alarm", "caller", "duration", "item", "lease", "outcome", "ticket", "timeout")
 
-    def __init__(
-        self, ticket: int, item: Item[K, V] | None, duration: float, timeout: float | None
-    ) -> None:
-        self._list = None
-        self.ticket = ticket  # rises with the order of arrival
-        self.item = item  # what a take waits for; None for a get
-        self.duration = duration  # of the lease it will be granted
-        self.timeout = timeout
-        self.alarm: Alarm[K, V] | None = None
-        self.caller: Caller = _PATIENT
-        self.lease: Any = None  # the `Lease`, while a copy is reserved
-        self.outcome = WAITING
+    __init__ = object.__init__
+
+    # The core fills these in.
+    ticket: int  # rises with the order of arrival
+    item: Item[K, V] | None  # what a take waits for; None for a get
+    duration: float  # of the lease it will be granted
+    timeout: float | None
+    alarm: Alarm[K, V] | None
+    caller: Caller
+    lease: Any  # the `Lease`, while a copy is reserved
+    outcome: Outcome
 
 
 class Alarm(Timed, Generic[K, V]):

@@ -44,7 +44,7 @@ from math import inf, isnan
 from numbers import Real
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
-from ._call import CLOSED, LEFT, RESERVED, TIMED_OUT, WAITING, Alarm, Call
+from ._call import CLOSED, LEFT, PATIENT, RESERVED, TIMED_OUT, WAITING, Alarm, Call
 from ._deadlines import Deadlines
 from ._invariants import check_invariants, dump
 from ._key import (
@@ -338,7 +338,15 @@ class Core(Generic[K, V]):
         now: float,
     ) -> Call[K, V]:
         self._ticket = ticket = self._ticket + 1
-        self._calls[ticket] = call = Call(ticket, item, duration, timeout)
+        call: Call[K, V] = Call()
+        self._calls[ticket] = call
+        call.ticket = ticket
+        call.item = item
+        call.duration = duration
+        call.timeout = timeout
+        call.alarm = call.lease = None
+        call.caller = PATIENT
+        call.outcome = WAITING
         # calls.link_last(call), written out
         call._list = calls
         call._next = None

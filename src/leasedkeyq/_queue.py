@@ -174,7 +174,13 @@ class LeasedKeyQueue(Generic[K, V]):
         except BaseException:
             self._cancel(call)
             raise
-        return self._resume(call)
+        try:  # self._resume(call), written out
+            return core.resume(
+                call, 0.0 if core.due is None and call.duration == inf else self._loop.time()
+            )
+        finally:
+            if core.news:
+                self._settle()
 
     async def take(
         self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None

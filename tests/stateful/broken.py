@@ -435,12 +435,10 @@ BUGS = [
         Q,
         "a get that is closed while it waits stays in the queue",
         SHELL,
-        "        try:\n            await future\n        except BaseException:\n"
-        "            self._cancel(call)\n            raise\n"
-        "        return self._resume(call)\n\n    async def take",
-        "        try:\n            await future\n        except Exception:\n"
-        "            self._cancel(call)\n            raise\n"
-        "        return self._resume(call)\n\n    async def take",
+        "        except BaseException:\n            self._cancel(call)\n            raise\n"
+        "        try:  # self._resume",
+        "        except Exception:\n            self._cancel(call)\n            raise\n"
+        "        try:  # self._resume",
     ),
     bug(
         Q,
@@ -456,8 +454,10 @@ BUGS = [
         SHELL,
         "        try:\n            await future\n",
         "        began = self._loop.time()\n        try:\n            await future\n",
-        "return self._resume(call)",
-        "return core.resume(call, began)",
+        "        try:  # self._resume(call), written out\n            return core.resume(\n"
+        "                call, 0.0 if core.due is None and call.duration == inf"
+        " else self._loop.time()\n",
+        "        try:\n            return core.resume(\n                call, began\n",
     ),
     bug(Q, "only one of the calls that are served is woken", SHELL, "in calls:", "in calls[:1]:"),
     bug(

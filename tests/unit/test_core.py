@@ -25,6 +25,7 @@ core_module: Any = module("_core")
 key_module: Any = module("_key")
 Core: Any = core_module.Core
 Call: Any = module("_call").Call
+PATIENT: Any = module("_call").PATIENT
 Outcome: Any = module("_call").Outcome
 KeyState: Any = key_module.KeyState
 TRANSITIONS: Any = key_module.TRANSITIONS
@@ -595,17 +596,23 @@ def stray() -> Any:
     return key_module.new_copy(key_module.Item("stray"), 1, 0)
 
 
+def a_call(item: Any = None) -> Any:
+    """A call that waits, and is in no list."""
+    call = Call()
+    call.ticket, call.item, call.outcome = 99, item, Outcome.WAITING
+    call.caller, call.alarm, call._list = PATIENT, None, None
+    return call
+
+
 def a_getter(core: Any) -> None:
     """A call that waits although something is available."""
-    call = Call(99, None, math.inf, None)
-    core._calls[99] = call
+    core._calls[99] = call = a_call()
     core._getters.link_last(call)
 
 
 def a_taker(core: Any) -> None:
     """A call that waits for a key that is available."""
-    call = Call(99, item(core, "crowd"), math.inf, None)
-    core._calls[99] = call
+    core._calls[99] = call = a_call(item(core, "crowd"))
     item(core, "crowd").takers = module("_linkedlist").LinkedList()
     item(core, "crowd").takers.link_last(call)
 
@@ -613,7 +620,7 @@ def a_taker(core: Any) -> None:
 def a_reservation_with_a_deadline(core: Any) -> None:
     """The clock of a reserved copy must not run."""
     lease = anchor(core, "timed")
-    lease._standing = Call(99, None, 9, None)
+    lease._standing = a_call()
     lease._standing.lease, lease._standing.outcome = lease, Outcome.RESERVED
 
 
