@@ -2,9 +2,10 @@
 
     python -m benchmarks.ablation
 
-The first table shows parts of put, get and ack next to the whole. For the second, each line of
-`LEFT_OUT` is cut from the source of the core, and the cycle is timed without asyncio, next to
-the core as it is. None of these cores may be used for anything else.
+The first table shows parts of put, get and ack next to the whole, the second what a timed lease
+adds to it. For the third, each line of `LEFT_OUT` is cut from the source of the queue, and the
+cycle is timed next to that of the queue as it is. None of these queues may be used for anything
+else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from leasedkeyq import LeasedKeyQueue
 
@@ -30,46 +31,31 @@ CYCLES = 2_000
 WHOLE = "the whole cycle"
 UNTIMED = "an untimed cycle"
 
-# What is given up, and the pieces of source that go, each with what stands there instead.
-LEFT_OUT: dict[str, list[tuple[str, str]]] = {
+# What is given up, and the pieces of source that go: module, piece, what stands there instead.
+Cut: TypeAlias = tuple[str, str, str]
+CHECK = "get_running_loop() is not self._loop if _CHEAP else get_ident() != self._home._thread_id"
+LEFT_OUT: dict[str, list[Cut]] = {
+    "the check that the loop is the queue's": [("_queue", CHECK, "self._loop is None")],
     "the guard against keys that call the queue": [
         (
-            """        self.due = _BUSY
-        try:
-            anchor = self._keys.setdefault""",
-            """        try:
-            anchor = self._keys.setdefault""",
+            "_core",
+            "        self.due = _BUSY\n        try:\n            anchor = self._keys.setdefault",
+            "        try:\n            anchor = self._keys.setdefault",
         ),
         (
-            """            self.due = _BUSY
-            try:
-                del self._keys[lease._key""",
-            """            try:
-                del self._keys[lease._key""",
+            "_core",
+            "            self.due = _BUSY\n            try:\n                del self._keys[lease",
+            "            try:\n                del self._keys[lease",
         ),
     ],
+    "the numbers of grants": [("_core", "self._number = number = self._number + 1", "number = 1")],
     "the index of live leases": [
-        ("        self._leases[number] = copy\n        if duration", "        if duration"),
-        ("            del self._leases[lease._number]\n            if", "            if"),
-    ],
-    "the numbers of grants": [
-        (
-            """self._number = number = self._number + 1
-        copy._standing = self._leased
-        if copy._item is not None:
-            copy._item.admit(copy)
-        self._leases[number] = copy
-        if duration""",
-            """number = 1
-        copy._standing = self._leased
-        if copy._item is not None:
-            copy._item.admit(copy)
-        self._leases[number] = copy
-        if duration""",
-        ),
+        ("_core", "self._leases[number] = copy", "pass"),
+        ("_core", "del self._leases[lease._number]", "pass"),
     ],
     "the check that a lease is one": [
         (
+            "_core",
             """        try:
             live = lease._standing is self._leased
         except AttributeError:
@@ -81,31 +67,41 @@ LEFT_OUT: dict[str, list[tuple[str, str]]] = {
         ),
     ],
 }
+LEFT_OUT["all of these"] = [cut for cuts in LEFT_OUT.values() for cut in cuts]
 
 
-def variant(name: str, cuts: list[tuple[str, str]]) -> ModuleType:
-    """The core, made anew from its source without the pieces."""
-    core = importlib.import_module("leasedkeyq._core")
-    source = inspect.getsource(core)
-    for piece, instead in cuts:
-        if source.count(piece) != 1:
-            raise LookupError(f"{name}: the core no longer has {piece!r}")
+def variant(cuts: list[Cut]) -> type[LeasedKeyQueue[int, int]]:
+    """The queue, made anew from its source without the pieces."""
+    core, queue = without("_core", cuts), without("_queue", cuts)
+    queue.__dict__["Core"] = core.__dict__["Core"]
+    made: type[LeasedKeyQueue[int, int]] = queue.__dict__["LeasedKeyQueue"]
+    return made
+
+
+def without(name: str, cuts: list[Cut]) -> ModuleType:
+    source = inspect.getsource(importlib.import_module(f"leasedkeyq.{name}"))
+    for piece, instead in [cut[1:] for cut in cuts if cut[0] == name]:
+        if piece not in source:
+            raise LookupError(f"{name}.py no longer has {piece!r}")
         source = source.replace(piece, instead)
-    module = ModuleType(f"leasedkeyq._core_without_{len(sys.modules)}")
+    module = ModuleType(f"leasedkeyq.{name}_without_{len(sys.modules)}")
     module.__package__ = "leasedkeyq"
     sys.modules[module.__name__] = module
     exec(compile(source, module.__name__, "exec"), module.__dict__)
     return module
 
 
-def cycles(module: ModuleType) -> Callable[[], Any]:
-    async def run() -> None:
-        core = module.Core()
-        for i in range(CYCLES):
-            core.put(i, i, "update", 0.0)
-            core.ack(core.get(None, None, 0.0)[2], 0.0)
+async def bare(core: Any) -> None:
+    for i in range(CYCLES):
+        core.put(i, i, "update", 0.0)
+        core.ack(core.get(None, None, 0.0)[2], 0.0)
 
-    return run
+
+async def plain(queue: asyncio.Queue[int]) -> None:
+    for i in range(CYCLES):
+        await queue.put(i)
+        await queue.get()
+        queue.task_done()
 
 
 class IdleCore:
@@ -145,7 +141,8 @@ def parts() -> dict[str, Callable[[], Any]]:
         WHOLE: partial(awaited, LeasedKeyQueue()),
         "three awaits and one dict, no queue": floor,
         "the shell, over a core that does nothing": partial(awaited, idle),
-        "the core, without a shell": cycles(importlib.import_module("leasedkeyq._core")),
+        "the core, without a shell": partial(bare, LeasedKeyQueue()._core),
+        "the whole cycle of asyncio.Queue": partial(plain, asyncio.Queue()),
     }
 
 
@@ -179,9 +176,8 @@ async def timed() -> dict[str, Ratio]:
 
 
 async def promises() -> dict[str, Ratio]:
-    modules = {"as it is": variant("as it is", [])}
-    modules |= {name: variant(name, cuts) for name, cuts in LEFT_OUT.items()}
-    blocks = {name: Block(cycles(module), CYCLES) for name, module in modules.items()}
+    queues = {name: variant(cuts) for name, cuts in [("as it is", []), *LEFT_OUT.items()]}
+    blocks = {name: Block(partial(awaited, make()), CYCLES) for name, make in queues.items()}
     rounds = await take_turns(blocks, rounds=(40, 200))
     return {name: rounds.ratio(name, "as it is") for name in LEFT_OUT}
 
@@ -190,7 +186,7 @@ async def measure() -> dict[str, dict[str, Ratio]]:
     return {
         "part of the cycle": await shares(),
         "an untimed cycle": await timed(),
-        "left out of the core": await promises(),
+        "left out": await promises(),
     }
 
 

@@ -6,13 +6,13 @@ from benchmarks import ablation
 
 
 @pytest.mark.parametrize("name", ablation.LEFT_OUT)
-async def test_a_core_without_it_puts_gets_and_acks(name: str) -> None:
-    await ablation.cycles(ablation.variant(name, ablation.LEFT_OUT[name]))()
+async def test_a_queue_without_it_puts_gets_and_acks(name: str) -> None:
+    await ablation.awaited(ablation.variant(ablation.LEFT_OUT[name])())
 
 
-def test_a_piece_that_is_not_in_the_core_is_refused() -> None:
+def test_a_piece_that_is_not_in_the_source_is_refused() -> None:
     with pytest.raises(LookupError, match="no longer has"):
-        ablation.variant("nothing", [("no such piece", "")])
+        ablation.variant([("_core", "no such piece", "")])
 
 
 async def test_every_part_of_the_cycle_turns() -> None:
