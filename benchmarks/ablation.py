@@ -2,93 +2,30 @@
 
     python -m benchmarks.ablation
 
-The first table shows parts of put, get and ack next to the whole, the second what a timed lease
-adds to it. For the third, each line of `LEFT_OUT` is cut from the source of the queue, and the
-cycle is timed next to that of the queue as it is. None of these queues may be used for anything
-else.
+The tables show parts of put, get and ack next to the whole; what a timed lease adds to them; and
+the same cycle by the queues of `variants.py`, next to the queue as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from types import ModuleType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from leasedkeyq import LeasedKeyQueue
 
 from .measure import Block, Ratio, take_turns
 from .subjects import Floor
+from .variants import LEFT_OUT, OTHERWISE, Cut, variant
 
 CYCLES = 2_000
 WHOLE = "the whole cycle"
 UNTIMED = "an untimed cycle"
-
-# What is given up, and the pieces of source that go: module, piece, what stands there instead.
-Cut: TypeAlias = tuple[str, str, str]
-CHECK = "get_running_loop() is not self._loop if _CHEAP else get_ident() != self._home._thread_id"
-LEFT_OUT: dict[str, list[Cut]] = {
-    "the check that the loop is the queue's": [("_queue", CHECK, "self._loop is None")],
-    "the guard against keys that call the queue": [
-        (
-            "_core",
-            "        self.due = _BUSY\n        try:\n            anchor = self._keys.setdefault",
-            "        try:\n            anchor = self._keys.setdefault",
-        ),
-        (
-            "_core",
-            "            self.due = _BUSY\n            try:\n                del self._keys[lease",
-            "            try:\n                del self._keys[lease",
-        ),
-    ],
-    "the numbers of grants": [("_core", "self._number = number = self._number + 1", "number = 1")],
-    "the index of live leases": [
-        ("_core", "self._leases[number] = copy", "pass"),
-        ("_core", "del self._leases[lease._number]", "pass"),
-    ],
-    "the check that a lease is one": [
-        (
-            "_core",
-            """        try:
-            live = lease._standing is self._leased
-        except AttributeError:
-            live = False  # it is no lease at all
-        if not live:
-            lease = self._find(lease)
-""",
-            "",
-        ),
-    ],
-}
-LEFT_OUT["all of these"] = [cut for cuts in LEFT_OUT.values() for cut in cuts]
-
-
-def variant(cuts: list[Cut]) -> type[LeasedKeyQueue[int, int]]:
-    """The queue, made anew from its source without the pieces."""
-    core, queue = without("_core", cuts), without("_queue", cuts)
-    queue.__dict__["Core"] = core.__dict__["Core"]
-    made: type[LeasedKeyQueue[int, int]] = queue.__dict__["LeasedKeyQueue"]
-    return made
-
-
-def without(name: str, cuts: list[Cut]) -> ModuleType:
-    source = inspect.getsource(importlib.import_module(f"leasedkeyq.{name}"))
-    for piece, instead in [cut[1:] for cut in cuts if cut[0] == name]:
-        if piece not in source:
-            raise LookupError(f"{name}.py no longer has {piece!r}")
-        source = source.replace(piece, instead)
-    module = ModuleType(f"leasedkeyq.{name}_without_{len(sys.modules)}")
-    module.__package__ = "leasedkeyq"
-    sys.modules[module.__name__] = module
-    exec(compile(source, module.__name__, "exec"), module.__dict__)
-    return module
 
 
 async def bare(core: Any) -> None:
@@ -175,18 +112,21 @@ async def timed() -> dict[str, Ratio]:
     return {name: rounds.ratio(name, UNTIMED) for name in rounds.seconds if name != UNTIMED}
 
 
-async def promises() -> dict[str, Ratio]:
-    queues = {name: variant(cuts) for name, cuts in [("as it is", []), *LEFT_OUT.items()]}
-    blocks = {name: Block(partial(awaited, make()), CYCLES) for name, make in queues.items()}
+async def variants(table: dict[str, list[Cut]], **options: float) -> dict[str, Ratio]:
+    queues = {name: variant(cuts) for name, cuts in [("as it is", []), *table.items()]}
+    made = {name: make(**options) for name, make in queues.items()}
+    blocks = {name: Block(partial(awaited, queue), CYCLES) for name, queue in made.items()}
     rounds = await take_turns(blocks, rounds=(40, 200))
-    return {name: rounds.ratio(name, "as it is") for name in LEFT_OUT}
+    return {name: rounds.ratio(name, "as it is") for name in table}
 
 
 async def measure() -> dict[str, dict[str, Ratio]]:
     return {
         "part of the cycle": await shares(),
         "an untimed cycle": await timed(),
-        "left out": await promises(),
+        "left out": await variants(LEFT_OUT),
+        "done otherwise": await variants(OTHERWISE),
+        "done otherwise, timed leases": await variants(OTHERWISE, default_lease_timeout=60),
     }
 
 
