@@ -421,7 +421,10 @@ async def test_a_value_whose_finalizer_calls_the_queue_finds_it_whole(
 
 
 @pytest.mark.req("IN-9", "OP-1")
-@pytest.mark.parametrize("operation", ["put", "get", "take", "ack", "release", "extend", "resume"])
+@pytest.mark.parametrize(
+    "operation",
+    ["put", "get", "take", "ack", "release", "extend", "resume a get", "resume a take"],
+)
 async def test_an_operation_whose_prelude_frees_a_value_that_closes_the_queue(
     operation: str,
 ) -> None:
@@ -439,7 +442,11 @@ async def test_an_operation_whose_prelude_frees_a_value_that_closes_the_queue(
     await queue.take("k", lease_timeout=1)
     await queue.put("k", 1, if_in_flight="defer")
     waiting = None
-    if operation == "resume":
+    if operation == "resume a get":
+        await queue.get()  # what is available, so that another has to wait
+        waiting = await blocked(queue.get())
+        await queue.put("new", 1)
+    if operation == "resume a take":
         waiting = await blocked(queue.take("new"))
         await queue.put("new", 1)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
@@ -449,7 +456,8 @@ async def test_an_operation_whose_prelude_frees_a_value_that_closes_the_queue(
         "ack": lambda: queue.ack(other),
         "release": lambda: queue.release(other),
         "extend": lambda: queue.extend(other, 1),
-        "resume": lambda: waiting,  # type: ignore[dict-item, return-value]
+        "resume a get": lambda: waiting,  # type: ignore[dict-item, return-value]
+        "resume a take": lambda: waiting,  # type: ignore[dict-item, return-value]
     }
     jump(1)
     await calls[operation]()  # happens whole; the value is dropped, and closes, after it
@@ -458,7 +466,7 @@ async def test_an_operation_whose_prelude_frees_a_value_that_closes_the_queue(
         await queue.start()
     assert await queue.inflight_size() == 0
     left = {"other", "available", "k"}
-    if operation in ("put", "resume"):
+    if operation in ("put", "resume a get", "resume a take"):
         left.add("new")
     if operation == "ack":
         left.remove("other")
