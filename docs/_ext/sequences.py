@@ -71,7 +71,7 @@ class TracedCore(Core[str, str]):
             answer = type(error).__name__
             raise
         finally:
-            woken = tuple(self.tasks[id(call)] for call in self.settled[before:])
+            woken = tuple(self.tasks[id(call)] for call in [*self.settled][before:])
             self._write_down(operation, arguments, now, actor, answer, woken)
         return result
 

@@ -40,6 +40,7 @@ I11 ``alarm`` is infinity unless a call waits, and then not later than the first
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf, isnan
 from numbers import Real
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
@@ -168,7 +169,7 @@ class Core(Generic[K, V]):
         # key's own code runs. One test serves all three.
         self.due: float | None = None
         self.alarm = inf
-        self.settled: list[Call[K, V]] = []
+        self.settled: deque[Call[K, V]] = deque()
         self.lost: list[object] = []
         self.news = False  # one of the three has changed; the shell resets it
 

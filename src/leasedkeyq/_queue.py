@@ -344,17 +344,15 @@ class LeasedKeyQueue(Generic[K, V]):
             return
         core.news = False
         loop = self._loop
-        if core.settled:
-            calls, core.settled = core.settled, []
-            for call in calls:
-                future: Any = call.caller
-                try:
-                    future.set_result(None)
-                except InvalidStateError:
-                    pass  # cancelled meanwhile: it will come to by itself
-                except RuntimeError:
-                    if not loop.is_closed():
-                        raise  # otherwise nobody is left to be woken
+        while core.settled:
+            future: Any = core.settled.popleft().caller
+            try:
+                future.set_result(None)
+            except InvalidStateError:
+                pass  # cancelled meanwhile: it will come to by itself
+            except RuntimeError:
+                if not loop.is_closed():
+                    raise  # otherwise nobody is left to be woken
         if core.alarm != self._armed:
             if self._timer is not None:
                 self._timer.cancel()

@@ -444,9 +444,9 @@ BUGS = [
         Q,
         "a call that is served is given another future, which nobody waits for",
         SHELL,
-        "                try:\n                    future.set_result(None)\n",
-        "                call.caller = loop.create_future()\n"
-        "                try:\n                    future.set_result(None)\n",
+        "future: Any = core.settled.popleft().caller\n",
+        "future: Any = core.settled[0].caller\n"
+        "            core.settled.popleft().caller = loop.create_future()\n",
     ),
     bug(
         Q,
@@ -459,7 +459,13 @@ BUGS = [
         " else self._loop.time()\n",
         "        try:\n            return core.resume(\n                call, began\n",
     ),
-    bug(Q, "only one of the calls that are served is woken", SHELL, "in calls:", "in calls[:1]:"),
+    bug(
+        Q,
+        "only one of the calls that are served is woken",
+        SHELL,
+        "while core.settled:",
+        "if core.settled:",
+    ),
     bug(
         Q,
         "a cancelled call stays in the queue [trio#548, aiohttp#9670]",

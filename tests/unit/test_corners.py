@@ -97,7 +97,7 @@ def test_two_waits_that_end_at_once_end_in_the_order_of_their_arrival() -> None:
     core = Core()
     calls = [core.get(2, None, 0.0), core.get(1, None, 1.0)]
     core.time_out(2.0)
-    assert core.settled == calls
+    assert [*core.settled] == calls
 
 
 def test_nothing_is_remembered_of_an_extension_when_its_lease_has_ended() -> None:
@@ -157,4 +157,4 @@ def test_waits_that_end_together_end_in_the_order_of_their_arrival() -> None:
     core.cancel(between, 1.0)
     core.settled.clear()
     core.time_out(2.0)
-    assert core.settled == [first, second]
+    assert [*core.settled] == [first, second]
