@@ -18,7 +18,7 @@ STEPS := lint types unit coverage vendored stateful engine crosshair spec spec-m
 .PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual \
 	seal stateful engine schedules crosshair spec spec-deep \
 	spec-mutants spec-mutants-sample \
-	conformance bench mutants docs release-check lock clean
+	conformance bench ablation mutants docs release-check lock clean
 
 help:  ## show this list
 	@$(PYTHON) -c 'import re; [print("make %-13s %s" % target) for target in \
@@ -112,6 +112,9 @@ conformance: $(VENV)  ## carry out every transition of the specification
 
 bench: $(VENV)  ## measure, next to asyncio.Queue
 	@$(BIN)/python -m benchmarks
+
+ablation: $(VENV)  ## where the time goes, and what single promises cost
+	@$(BIN)/python -m benchmarks.ablation
 
 mutants: $(VENV)  ## do the tests notice when the code is changed?
 	@$(BIN)/python -m tests.mutation

@@ -1,6 +1,6 @@
 """Where the time of a cycle goes, and what single promises cost.
 
-    python -m benchmarks.ablation
+    make ablation
 
 The tables show parts of put, get and ack next to the whole; what a timed lease adds to them; and
 the same cycle by the queues of `variants.py`, next to the queue as it is.
