@@ -12,33 +12,28 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any, cast
 
 from leasedkeyq import LeasedKeyQueue
 
 from .measure import Block, Ratio, take_turns
+from .speed import KEYS, LONG, floor_cycle, leased_cycle, plain_cycle
 from .subjects import Floor
 from .variants import LEFT_OUT, OTHERWISE, Cut, variant
 
-CYCLES = 2_000
+ROUNDS = (200, 1_000)
 WHOLE = "the whole cycle"
 UNTIMED = "an untimed cycle"
 
 
-async def bare(core: Any) -> None:
-    for i in range(CYCLES):
-        core.put(i, i, "update", 0.0)
-        core.ack(core.get(None, None, 0.0)[2], 0.0)
+def bare_cycle(core: Any) -> Block:
+    async def run() -> None:
+        for key in KEYS:
+            core.put(key, key, "update", 0.0)
+            core.ack(core.get(None, None, 0.0)[2], 0.0)
 
-
-async def plain(queue: asyncio.Queue[int]) -> None:
-    for i in range(CYCLES):
-        await queue.put(i)
-        await queue.get()
-        queue.task_done()
+    return Block(run, len(KEYS))
 
 
 class IdleCore:
@@ -57,66 +52,52 @@ class IdleCore:
         pass
 
 
-async def awaited(queue: LeasedKeyQueue[int, int]) -> None:
-    for i in range(CYCLES):
-        await queue.put(i, i)
-        await queue.ack((await queue.get())[2])
-
-
-def parts() -> dict[str, Callable[[], Any]]:
+def parts() -> dict[str, Block]:
     """The whole cycle, and what may be told apart in it."""
-    idle: LeasedKeyQueue[int, int] = LeasedKeyQueue()
+    idle: LeasedKeyQueue[str, str] = LeasedKeyQueue()
     idle._core = cast(Any, IdleCore())
-
-    async def floor(queue: Floor = Floor()) -> None:  # noqa: B008 (emptied by each run)
-        for i in range(CYCLES):
-            await queue.put(i, i)
-            await queue.get()
-            await queue.ack(i)
-
     return {
-        WHOLE: partial(awaited, LeasedKeyQueue()),
-        "three awaits and one dict, no queue": floor,
-        "the shell, over a core that does nothing": partial(awaited, idle),
-        "the core, without a shell": partial(bare, LeasedKeyQueue()._core),
-        "the whole cycle of asyncio.Queue": partial(plain, asyncio.Queue()),
+        WHOLE: leased_cycle(LeasedKeyQueue()),
+        "three awaits and one dict, no queue": floor_cycle(Floor()),
+        "the shell, over a core that does nothing": leased_cycle(idle),
+        "the core, without a shell": bare_cycle(LeasedKeyQueue()._core),
+        "the whole cycle of asyncio.Queue": plain_cycle(asyncio.Queue()),
     }
 
 
 async def shares() -> dict[str, Ratio]:
-    blocks = {name: Block(run, CYCLES) for name, run in parts().items()}
-    rounds = await take_turns(blocks, rounds=(40, 200))
-    return {name: rounds.ratio(name, WHOLE) for name in blocks if name != WHOLE}
+    rounds = await take_turns(parts(), rounds=ROUNDS)
+    return {name: rounds.ratio(name, WHOLE) for name in rounds.seconds if name != WHOLE}
 
 
 async def timed() -> dict[str, Ratio]:
     """What makes a timed lease dearer: `get` needs the time for its deadline, `ack` to obey one."""
-    untimed, queue = LeasedKeyQueue[int, int](), LeasedKeyQueue[int, int](default_lease_timeout=60)
+    untimed: LeasedKeyQueue[str, str] = LeasedKeyQueue()
     loop = asyncio.get_running_loop()
 
     async def with_clock() -> None:
-        for i in range(CYCLES):
-            await untimed.put(i, i)
+        for key in KEYS:
+            await untimed.put(key, key)
             loop.time()
             loop.time()
-            await untimed.ack((await untimed.get())[2])
+            _, _, lease = await untimed.get()
+            await untimed.ack(lease)
 
     rounds = await take_turns(
         {
-            UNTIMED: Block(partial(awaited, untimed), CYCLES),
-            "and the clock read twice": Block(with_clock, CYCLES),
-            "and a deadline kept": Block(partial(awaited, queue), CYCLES),
+            UNTIMED: leased_cycle(untimed),
+            "and the clock read twice": Block(with_clock, len(KEYS)),
+            "and a deadline kept": leased_cycle(LeasedKeyQueue(default_lease_timeout=LONG)),
         },
-        rounds=(40, 200),
+        rounds=ROUNDS,
     )
     return {name: rounds.ratio(name, UNTIMED) for name in rounds.seconds if name != UNTIMED}
 
 
 async def variants(table: dict[str, list[Cut]], **options: float) -> dict[str, Ratio]:
     queues = {name: variant(cuts) for name, cuts in [("as it is", []), *table.items()]}
-    made = {name: make(**options) for name, make in queues.items()}
-    blocks = {name: Block(partial(awaited, queue), CYCLES) for name, queue in made.items()}
-    rounds = await take_turns(blocks, rounds=(40, 200))
+    blocks = {name: leased_cycle(make(**options)) for name, make in queues.items()}
+    rounds = await take_turns(blocks, rounds=ROUNDS)
     return {name: rounds.ratio(name, "as it is") for name in table}
 
 
@@ -126,7 +107,7 @@ async def measure() -> dict[str, dict[str, Ratio]]:
         "an untimed cycle": await timed(),
         "left out": await variants(LEFT_OUT),
         "done otherwise": await variants(OTHERWISE),
-        "done otherwise, timed leases": await variants(OTHERWISE, default_lease_timeout=60),
+        "done otherwise, timed leases": await variants(OTHERWISE, default_lease_timeout=LONG),
     }
 
 

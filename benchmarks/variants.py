@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from leasedkeyq import LeasedKeyQueue
 
-Cut: TypeAlias = tuple[str, str, str]  # module, piece of its source, what stands there instead
+# A module, a piece of its source, and what stands there instead, wherever the piece stands.
+Cut: TypeAlias = tuple[str, str, str]
 
 # -- promises that are given up ------------------------------------------------
 
@@ -183,11 +184,11 @@ OTHERWISE: dict[str, list[Cut]] = {
 OTHERWISE["both"] = [cut for cuts in OTHERWISE.values() for cut in cuts]
 
 
-def variant(cuts: list[Cut]) -> type[LeasedKeyQueue[int, int]]:
+def variant(cuts: list[Cut]) -> type[LeasedKeyQueue[str, str]]:
     """The queue, made anew from its source without the pieces."""
     core, queue = without("_core", cuts), without("_queue", cuts)
     queue.__dict__["Core"] = core.__dict__["Core"]
-    made: type[LeasedKeyQueue[int, int]] = queue.__dict__["LeasedKeyQueue"]
+    made: type[LeasedKeyQueue[str, str]] = queue.__dict__["LeasedKeyQueue"]
     return made
 
 
