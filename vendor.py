@@ -6,43 +6,49 @@
 
 DEST is the directory of the package to be, such as ``src/acme/_vendor/keyed_queue``; its name is
 the name that the package is imported by. The copy holds the licence and a manifest: the version,
-the commit that it was made from, and the SHA-256 of every file. Nothing but Python is needed; the
-check needs neither network nor clone, only this file and the copy.
+the commit that it was made from, the SHA-256 of every file, and that of all this, its seal. Nothing
+but Python is needed; the check needs neither network nor clone, only this file and the copy.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
+import marshal
 import re
 import shutil
 import subprocess
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "leasedkeyq"
 MANIFEST = "VENDORED.json"
+REPLACEABLE = ("__pycache__/", f"{MANIFEST}: changed")  # what an update may overwrite
+CACHE = re.compile(r"__pycache__/(\w+)\.([\w-]+)(?:\.opt-([12]))?\.pyc")
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
-def files_in(directory: Path) -> dict[str, Path]:
-    """What a copy consists of, by relative path; not the manifest, nor what Python caches."""
-    return {
-        path.relative_to(directory).as_posix(): path
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != MANIFEST and "__pycache__" not in path.parts
-    }
+def seal(manifest: dict[str, Any]) -> str:
+    """The sum of the rest of a manifest, so that a changed version or commit shows."""
+    return digest(json.dumps({**manifest, "seal": None}, sort_keys=True).encode())
+
+
+def sources() -> dict[str, Path]:
+    """What a copy consists of: the source alone, whatever was compiled from it here."""
+    paths = [*sorted(PACKAGE.glob("*.py")), PACKAGE / "py.typed", ROOT / "LICENSE"]
+    return {path.name: path for path in paths}
 
 
 def version() -> str:
     text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
-    if found is None:
-        raise SystemExit(f"{PACKAGE} does not say which version it is")
+    assert found, f"{PACKAGE} does not say which version it is"
     return found[1]
 
 
@@ -53,9 +59,8 @@ def commit() -> str | None:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    if not (ROOT / ".git").exists():
-        return None
     try:
+        (ROOT / ".git").stat()
         head = git("rev-parse", "HEAD")
         changed = git("status", "--porcelain", "--", str(PACKAGE), str(ROOT / "LICENSE"))
     except (OSError, subprocess.CalledProcessError):
@@ -63,23 +68,41 @@ def commit() -> str | None:
     return f"{head} and changes" if changed else head
 
 
+def compiled(source: Path, cache: Path, tag: str, level: int) -> bool:
+    """Whether Python, which runs what it has cached, runs the source."""
+    try:
+        code = compile(source.read_bytes(), source, "exec", dont_inherit=True, optimize=level)
+        same: bool = marshal.loads(cache.read_bytes()[16:]) == code
+    except (EOFError, SyntaxError, TypeError, ValueError):
+        return False
+    return same and tag == sys.implementation.cache_tag
+
+
 def differences(destination: Path) -> list[str]:
     """What is not as the manifest says, one line a file."""
     try:
         manifest = json.loads((destination / MANIFEST).read_text(encoding="utf-8"))
-        expected: dict[str, str] = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        expected: dict[str, str] = {**manifest["files"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"{MANIFEST}: cannot be read ({error!r})"]
-    present = files_in(destination)
-    return [
-        *(f"{name}: missing" for name in expected if name not in present),
-        *(f"{name}: not in the manifest" for name in present if name not in expected),
-        *(
-            f"{name}: changed"
-            for name in expected
-            if name in present and digest(present[name]) != expected[name]
-        ),
-    ]
+    found = [f"{name}: missing" for name in expected if not (destination / name).exists()]
+    if manifest.get("seal") != seal(manifest):
+        found.append(f"{MANIFEST}: changed")
+    for path in [destination, *sorted(destination.rglob("*"))]:
+        name = path.relative_to(destination).as_posix()
+        cache = CACHE.fullmatch(name)
+        if path.is_symlink():
+            found.append(f"{name}: a symbolic link")
+        elif path.is_dir() or name == MANIFEST:
+            continue
+        elif cache and f"{cache[1]}.py" in expected:
+            if not compiled(destination / f"{cache[1]}.py", path, cache[2], int(cache[3] or 0)):
+                found.append(f"{name}: not what this Python compiles the source to")
+        elif name not in expected:
+            found.append(f"{name}: not in the manifest")
+        elif digest(path.read_bytes()) != expected[name]:
+            found.append(f"{name}: changed")
+    return found
 
 
 def copy(destination: Path) -> None:
@@ -87,25 +110,23 @@ def copy(destination: Path) -> None:
     if not name.isidentifier():
         raise SystemExit(f"{name!r} cannot be imported: give the package another name")
     if destination.exists() and any(destination.iterdir()):
-        lost = differences(destination)
+        lost = [line for line in differences(destination) if not line.startswith(REPLACEABLE)]
         if lost:
             raise SystemExit(
                 f"{destination} is not an untouched copy, and would be lost:\n" + "\n".join(lost)
             )
         shutil.rmtree(destination)
     destination.mkdir(parents=True, exist_ok=True)
-    for file, path in {**files_in(PACKAGE), "LICENSE": ROOT / "LICENSE"}.items():
-        target = destination / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    for file, path in sources().items():
+        shutil.copyfile(path, destination / file)
     manifest = {
         "package": "leasedkeyq",
         "version": version(),
         "commit": commit(),
-        "files": {file: digest(path) for file, path in files_in(destination).items()},
+        "files": {file: digest((destination / file).read_bytes()) for file in sources()},
     }
-    text = json.dumps(manifest, indent=2) + "\n"
-    (destination / MANIFEST).write_text(text, encoding="utf-8")
+    manifest["seal"] = seal(manifest)
+    (destination / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     print(f"leasedkeyq {manifest['version']} is in {destination}")
 
 
@@ -117,13 +138,14 @@ def check(destination: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["copy", "check"])
     parser.add_argument("destination", metavar="DEST", type=Path)
     options = parser.parse_args(arguments)
-    {"copy": copy, "check": check}[options.command](options.destination)
+    try:
+        {"copy": copy, "check": check}[options.command](options.destination)
+    except OSError as error:
+        raise SystemExit(f"{options.command} has failed: {error}") from None
 
 
 if __name__ == "__main__":

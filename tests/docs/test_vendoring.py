@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import py_compile
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,37 +32,40 @@ asyncio.run(main())
 """
 
 
+TAG = sys.implementation.cache_tag
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run nothing but Python: no site-packages, no environment."""
+    command = [sys.executable, "-I", "-S", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def vendor(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the script with nothing but Python: no site-packages, no environment."""
-    return subprocess.run(
-        [sys.executable, "-I", "-S", str(ROOT / "vendor.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python(ROOT / "vendor.py", *arguments)
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    made = tmp_path / "acme" / "vendored_queue"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("once") / "vendored_queue"
     assert vendor("copy", made).returncode == 0
     return made
 
 
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "acme" / "vendored_queue")
+
+
 def test_copy_works_where_the_original_is_not(copy: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", PROGRAM, str(copy.parents[1])],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = python("-c", PROGRAM, copy.parents[1])
     assert (run.stdout, run.stderr) == ("key 1 acme.vendored_queue._queue\n", "")
 
 
 def test_manifest_says_what_was_copied(copy: Path) -> None:
     manifest = json.loads((copy / "VENDORED.json").read_text())
     package = ROOT / "src" / "leasedkeyq"
-    sources = {path.name: path for path in package.iterdir() if path.is_file()}
+    sources = {path.name: path for path in [*package.glob("*.py"), package / "py.typed"]}
     sources["LICENSE"] = ROOT / "LICENSE"
     assert manifest["files"] == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()
@@ -73,55 +79,137 @@ def test_manifest_says_what_was_copied(copy: Path) -> None:
         assert manifest["commit"] is None
 
 
-def test_check_accepts_an_untouched_copy_that_was_used(copy: Path) -> None:
-    (copy / "__pycache__").mkdir()
-    (copy / "__pycache__" / "lease.cpython-311.pyc").write_bytes(b"")
-    assert vendor("check", copy).returncode == 0
+@pytest.mark.parametrize("optimised", [[], ["-O"], ["-OO"]])
+def test_check_accepts_an_untouched_copy_that_was_used(copy: Path, optimised: list[str]) -> None:
+    assert python(*optimised, "-c", PROGRAM, copy.parents[1]).returncode == 0
+    assert list(copy.glob("__pycache__/lease.*.pyc"))
+    assert vendor("check", copy).stdout == f"{copy} is as it was copied\n"
 
 
-def change(copy: Path) -> None:
-    (copy / "lease.py").write_text("")
+def write(name: str, text: str = "") -> Callable[[Path], object]:
+    def tamper(copy: Path) -> None:
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text(text)
+
+    return tamper
 
 
-def remove(copy: Path) -> None:
-    (copy / "lease.py").unlink()
+def remove(name: str) -> Callable[[Path], object]:
+    return lambda copy: (copy / name).unlink()
 
 
-def add(copy: Path) -> None:
-    (copy / "patch.py").write_text("")
+def link(name: str) -> Callable[[Path], object]:
+    """A link takes the place of something, and leads to the very same thing."""
+
+    def tamper(copy: Path) -> None:
+        (copy / name).rename(copy.parent / "elsewhere")
+        (copy / name).symlink_to(copy.parent / "elsewhere")
+
+    return tamper
+
+
+def cache(name: str, source: str = "") -> Callable[[Path], object]:
+    """Something else was compiled, and Python is not to ask the source whether it is the same."""
+
+    def tamper(copy: Path) -> None:
+        (copy.parent / "other.py").write_text(source)
+        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        target = str(copy / "__pycache__" / name)
+        py_compile.compile(str(copy.parent / "other.py"), target, invalidation_mode=unchecked)
+
+    return tamper
+
+
+def say(**what: object) -> Callable[[Path], object]:
+    """The manifest says something else."""
+
+    def tamper(copy: Path) -> None:
+        manifest = json.loads((copy / "VENDORED.json").read_text())
+        (copy / "VENDORED.json").write_text(json.dumps({**manifest, **what}))
+
+    return tamper
 
 
 @pytest.mark.parametrize(
     ("tamper", "line"),
     [
-        (change, "lease.py: changed"),
-        (remove, "lease.py: missing"),
-        (add, "patch.py: not in the manifest"),
+        (write("lease.py"), "lease.py: changed"),
+        (write("LICENSE"), "LICENSE: changed"),
+        (remove("lease.py"), "lease.py: missing"),
+        (write("patch.py"), "patch.py: not in the manifest"),
+        (write("lease.pyc"), "lease.pyc: not in the manifest"),
+        (write("lease.so"), "lease.so: not in the manifest"),
+        (write("lease/__init__.py"), "lease/__init__.py: not in the manifest"),
+        (write("more/VENDORED.json"), "more/VENDORED.json: not in the manifest"),
+        (write("__pycache__/lease.py"), "__pycache__/lease.py: not in the manifest"),
+        (cache(f"patch.{TAG}.pyc"), f"__pycache__/patch.{TAG}.pyc: not in the manifest"),
+        (cache(f"lease.{TAG}.pyc"), f"__pycache__/lease.{TAG}.pyc: not what this Python"),
+        (write(f"__pycache__/lease.{TAG}.pyc"), f"__pycache__/lease.{TAG}.pyc: not what"),
+        (cache(f"lease.{TAG}.opt-2.pyc"), f"__pycache__/lease.{TAG}.opt-2.pyc: not what this"),
+        (cache("lease.cpython-27.pyc"), "__pycache__/lease.cpython-27.pyc: not what this Python"),
+        (link("lease.py"), "lease.py: a symbolic link"),
+        (link("VENDORED.json"), "VENDORED.json: a symbolic link"),
+        (link(""), ".: a symbolic link"),
+        (lambda copy: (copy / "more").symlink_to(".."), "more: a symbolic link"),
+        (lambda copy: (copy / "gone").symlink_to("nowhere"), "gone: a symbolic link"),
+        (say(version="9.9.9"), "VENDORED.json: changed"),
+        (say(commit="0" * 40), "VENDORED.json: changed"),
+        (say(seal=None), "VENDORED.json: changed"),
+        (say(more="than this"), "VENDORED.json: changed"),
+        (remove("VENDORED.json"), "VENDORED.json: cannot be read"),
+        *((say(files=files), "VENDORED.json: cannot be read") for files in [None, 1, "all", [1]]),
+        *(
+            (write("VENDORED.json", text), "VENDORED.json: cannot be read")
+            for text in ["", "{}", "[]", "null", '"files"', "[" * 100_000]
+        ),
     ],
 )
-def test_check_says_which_file_differs(copy: Path, tamper: object, line: str) -> None:
-    assert callable(tamper)
+def test_check_says_what_differs(copy: Path, tamper: Callable[[Path], object], line: str) -> None:
     tamper(copy)
     checked = vendor("check", copy)
     assert checked.returncode == 1
-    assert checked.stderr.splitlines()[1:] == [line]
+    first, *lines = checked.stderr.splitlines()
+    assert first == f"{copy} differs from its manifest:"
+    assert [said[: len(line)] for said in lines] == [line]
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]"])
-def test_check_needs_a_manifest(copy: Path, text: str | None) -> None:
-    (copy / "VENDORED.json").unlink()
-    if text is not None:
-        (copy / "VENDORED.json").write_text(text)
+@pytest.mark.parametrize("files", [{"lease.py": None}, {"../vendored_queue/lease.py": "0"}, {}])
+def test_check_believes_no_manifest_that_leaves_files_out(copy: Path, files: object) -> None:
+    say(files=files)(copy)
     checked = vendor("check", copy)
+    assert "errors.py: not in the manifest" in checked.stderr.splitlines()
+    assert "VENDORED.json: changed" in checked.stderr.splitlines()
+
+
+def test_what_cannot_be_read_is_named(copy: Path) -> None:
+    checked = vendor("copy", copy / "lease.py" / "below")
     assert checked.returncode == 1
-    assert "VENDORED.json: cannot be read" in checked.stderr
+    assert len(checked.stderr.splitlines()) == 1
+    assert "lease.py" in checked.stderr
+
+
+def test_compiled_files_are_not_copied(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "leasedkeyq"
+    shutil.copytree(ROOT / "src" / "leasedkeyq", package)
+    for made in ["lease.c", "lease.so", "lease.pxd", "__pycache__/lease.pyc"]:
+        (package / made).parent.mkdir(exist_ok=True)
+        (package / made).touch()
+    for file in ["LICENSE", "vendor.py"]:
+        shutil.copy(ROOT / file, tmp_path)
+    copy = tmp_path / "acme"
+    assert python(tmp_path / "vendor.py", "copy", copy).returncode == 0
+    suffixes = {path.suffix for path in copy.iterdir()}
+    assert suffixes == {".py", ".typed", ".json", ""}
+    assert json.loads((copy / "VENDORED.json").read_text())["commit"] is None
 
 
 def test_copy_brings_an_untouched_copy_up_to_date(copy: Path) -> None:
     manifest = json.loads((copy / "VENDORED.json").read_text())
     (copy / "old.py").write_text("")  # a file that an older version had
     manifest["files"]["old.py"] = hashlib.sha256(b"").hexdigest()
+    del manifest["seal"]  # which it had not either
     (copy / "VENDORED.json").write_text(json.dumps(manifest))
+    cache("lease.cpython-27.pyc")(copy)
     assert vendor("copy", copy).returncode == 0
     assert not (copy / "old.py").exists()
     assert vendor("check", copy).returncode == 0
