@@ -2,30 +2,24 @@
 
 It is what the implementation is held against, so it is written from the meaning
 of the queue alone and looks for whatever it needs from end to end. Operations
-are named, and take and return, as the core's do. It shares nothing with the
-package, its errors included, so `engine` makes a queue of its own of it.
+are named, and take and return, as the machine's do. It shares nothing with the
+package, its errors included.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Hashable
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Hashable as Key
+from dataclasses import dataclass, field, replace
 from math import inf, isnan
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from tests.model.errors import (
-    InvalidLeaseError,
-    KeyAlreadyInFlightError,
-    LeaseAlreadyAcknowledgedError,
-    LeaseExpiredError,
-    QueueClosedError,
-)
+from tests.model import errors
 
 POLICIES = ("update", "reject", "buffer", "defer")
-ANY = object()  # the key that a `get` waits for
+ANY = None  # the key that a `get` waits for, and no key of any test
+AT_ONCE = -inf  # the time of a value that was not delayed
+FRONT, EXPIRED, BACK = "front", "end of the returned", "back"  # places in the line
 
 
 @dataclass(frozen=True)
@@ -33,253 +27,477 @@ class Lease:
     """What the consumer holds: equal by value, so one that was rebuilt is as good."""
 
     number: int  # rises with every grant
-    key: Hashable
+    key: Key
+    attempt: int = field(default=0, compare=False)
 
 
 @dataclass(eq=False)
 class Copy:
     """A value of a key; of two, the one with the higher version was put later."""
 
-    key: Hashable
+    key: Key
     value: object
     version: int
+    time: float = AT_ONCE  # before which it is not handed out
+    attempts: int = 0  # how often it was handed out
 
-    def merge(self, other: Copy) -> None:
-        """Keep the newer of two values: nothing is ever merged backwards."""
+    def merge(self, other: Copy) -> Copy:
+        """The newest value wins, with its own count, and the earliest time wins."""
         if other.version > self.version:
-            self.value, self.version = other.value, other.version
-
-
-@dataclass(eq=False)
-class Call:
-    """A `get` or a `take` that could not be served at once."""
-
-    key: Hashable
-    duration: float  # of the lease that it will have
-    deadline: float  # of its wait
-    cancelled: bool = False  # from then on it is offered nothing
-    grant: Grant | None = None  # reserved for it until it resumes
-    error: Exception | None = None  # with which it resumes
-
-    def wants(self, copy: Copy) -> bool:
-        waits = not (self.cancelled or self.grant or self.error)
-        return waits and self.key in (ANY, copy.key)
+            self.value, self.version, self.attempts = other.value, other.version, other.attempts
+        self.time = min(self.time, other.time)
+        return self
 
 
 @dataclass(eq=False)
 class Grant:
-    """A copy in flight: under a lease, or reserved for a call that has not resumed."""
+    """A copy in flight: under a lease, or reserved for a waiter that has not resumed."""
 
     lease: Lease
     copy: Copy
     duration: float
+    ticket: int | None = None  # of the waiter that it is reserved for
     deadline: float = inf  # set when the consumer has the lease, not while it is reserved
+    seen: int = 0  # the version that the consumer has seen
 
 
-Delivery: TypeAlias = tuple[Hashable, object, Lease]
+@dataclass(eq=False)
+class Waiter:
+    """A call that could not be answered at once."""
+
+    ticket: int  # by arrival
+    kind: str  # get, take, put, join or drain
+    deadline: float  # of its wait
+    key: Key = None
+    asks: Any = None  # a take: the duration of its lease; a put: value, policy and delay
+    outcome: str = "WAITING"  # RESERVED, TIMED_OUT, CLOSED, DONE, LEFT
+    cancelled: bool = False  # from then on it is offered nothing
+    grant: Grant | None = None  # what a take has reserved; a put has a slot
+    answer: bool | None = None  # of a drain
+
+    @property
+    def waits(self) -> bool:
+        return self.outcome == "WAITING" and not self.cancelled
+
+
+Delivery: TypeAlias = tuple[Key, object, Lease]
+Seconds: TypeAlias = float | None
+Policy: TypeAlias = str | None
+Rows: TypeAlias = tuple[tuple[Any, ...], ...]
+
+
+class Snapshot(NamedTuple):
+    """The whole state, in the words of the specification and in the order of the machine."""
+
+    phase: str  # open, shut, closed
+    puts: int  # versions given so far
+    returned: Rows  # key, value, version, attempts; the front first
+    arrived: Rows  # the same
+    delayed: Rows  # the same and the time, the soonest first
+    deferred: Rows  # the same, by version
+    flight: Rows  # number, key, value, version, attempts, ticket, deadline
+    waiting: Rows  # ticket, kind, key, deadline
+    slots: tuple[int, ...]  # tickets of puts
 
 
 class Model:
     """The queue, with the time passed in."""
 
-    def __init__(self, default_lease_timeout: float | None = None) -> None:
+    def __init__(
+        self, default_lease_timeout: Seconds = None, maxsize: int = 0, if_in_flight: str = "update"
+    ) -> None:
         self.default = inf if default_lease_timeout is None else _lasting(default_lease_timeout)
-        self.returned: deque[Copy] = deque()  # the first part of the line
-        self.arrived: deque[Copy] = deque()  # the rest of it
-        self.deferred: dict[Hashable, Copy] = {}
+        if type(maxsize) is not int:
+            raise TypeError(maxsize)
+        self.maxsize = maxsize if maxsize > 0 else inf
+        self.policy = _known(if_in_flight)
+        self.phase = "open"
+        self.returned: list[Copy] = []  # the first part of the line
+        self.arrived: list[Copy] = []  # the rest of it
+        self.delayed: dict[Key, Copy] = {}
+        self.deferred: dict[Key, Copy] = {}
         self.grants: dict[int, Grant] = {}  # in flight, by number
-        self.calls: list[Call] = []  # that have not resumed, the oldest first
+        self.waiters: list[Waiter] = []  # that have not resumed, the oldest first
         self.ended: dict[int, type[Exception]] = {}  # what a late ack of each lease raises
-        self.closed = False
-        self.versions, self.numbers = count(1), count(1)
+        self.newest: dict[Key, int] = {}  # version that was ever accepted for a key
+        self.puts = self.granted = self.tickets = 0  # given so far: versions, numbers, tickets
 
     # -- producers and consumers
 
-    def put(self, key: Hashable, value: object, policy: str, now: float) -> None:
-        if policy not in POLICIES:
-            raise ValueError(policy)
+    def put(
+        self, key: Key, value: object, policy: Policy, delay: float, timeout: Seconds, now: float
+    ) -> Waiter | None:
+        policy = self.policy if policy is None else _known(policy)
+        delay, wait = _delay(delay), _wait(timeout)
         self._enter(now)
-        available, in_flight = self._available(key), self._in_flight(key)
-        if in_flight and policy == "reject":
-            raise KeyAlreadyInFlightError(key)
-        copy = Copy(key, value, next(self.versions))
-        if available:
-            available.merge(copy)
-        elif in_flight and policy == "update":
-            newest = max((grant.copy for grant in in_flight), key=lambda copy: copy.version)
-            self.deferred.get(key, newest).merge(copy)
-        elif in_flight and policy == "defer":
-            self.deferred[key] = copy
-        else:
-            self.deferred.pop(key, None)
-            self._line_up(copy, "back")
+        if self.phase == "shut":
+            raise errors.QueueClosedError
+        waiting = self._available(key) or self.delayed.get(key)
+        adds = not waiting and (policy == "buffer" or not self._in_flight(key))
+        if adds and self._items() >= self.maxsize:
+            return self._begin_to_wait("put", wait, now, key, (value, policy, delay))
+        self._accept(key, value, policy, delay, now)
+        return None
 
-    def get(
-        self, timeout: float | None, lease_timeout: float | None, now: float
-    ) -> Delivery | Call:
+    def get(self, timeout: Seconds, lease_timeout: Seconds, now: float) -> Delivery | Waiter:
         return self.take(ANY, timeout, lease_timeout, now)
 
     def take(
-        self, key: Hashable, timeout: float | None, lease_timeout: float | None, now: float
-    ) -> Delivery | Call:
-        wait = inf if timeout is None else _seconds(timeout)
+        self, key: Key, timeout: Seconds, lease_timeout: Seconds, now: float
+    ) -> Delivery | Waiter:
+        wait = _wait(timeout)
         duration = self.default if lease_timeout is None else _lasting(lease_timeout)
         self._enter(now)
-        copy = self._available(key)
-        if copy:
-            (self.returned if copy in self.returned else self.arrived).remove(copy)
+        if copy := self._available(key):
+            self._leave_line(copy)
             return self._deliver(self._grant(copy, duration), now)
-        if wait <= 0:
-            raise TimeoutError
-        self.calls.append(Call(key, duration, now + wait))
-        return self.calls[-1]
+        if self.phase == "shut" and not self._may_come(key):
+            raise errors.QueueClosedError
+        return self._begin_to_wait("get" if key is ANY else "take", wait, now, key, duration)
 
-    def resume(self, call: Call, now: float) -> Delivery:
+    def resume(self, waiter: Waiter, now: float) -> Delivery | bool | None:
         """The call takes what its wait has come to."""
-        self.calls.remove(call)
-        if call.error:
-            raise call.error
-        assert call.grant, "a call resumes when it is served, and not before"
-        self.expire(now)
-        return self._deliver(call.grant, now)
+        self.reap(now)
+        self.waiters.remove(waiter)
+        outcome, waiter.outcome = waiter.outcome, "LEFT"
+        if outcome in ("TIMED_OUT", "CLOSED"):
+            raise TimeoutError if outcome == "TIMED_OUT" else errors.QueueClosedError
+        assert outcome != "WAITING", "a call resumes when it is served, and not before"
+        if waiter.grant:
+            return self._deliver(waiter.grant, now)
+        if waiter.kind == "put":
+            value, policy, delay = waiter.asks
+            try:
+                self._accept(waiter.key, value, policy, delay, now)
+            finally:
+                self._settle()  # the slot may be free again
+        return waiter.answer
 
-    def cancel(self, call: Call, now: float) -> None:
-        """The call leaves, whatever it was given; what was reserved goes to the front."""
-        call.cancelled = True
-        self.calls.remove(call)
-        if call.grant:
-            self.expire(now)
-            self._give_back(call.grant, "front", InvalidLeaseError)
+    def cancel(self, waiter: Waiter, now: float) -> None:
+        """The call leaves, whatever it was given; what was reserved goes to the next."""
+        waiter.cancelled = True
+        self.reap(now)
+        self.waiters.remove(waiter)
+        waiter.outcome = "LEFT"
+        if waiter.grant:
+            self._give_back(waiter.grant, FRONT, errors.InvalidLeaseError, AT_ONCE, now)
+        self._settle()
 
     def time_out(self, now: float) -> None:
-        """The waits that are too long end; a copy that is due goes out before that."""
-        self.expire(now)
-        for call in self.calls:
-            if call.deadline <= now and not call.grant and not call.error:
-                call.error = TimeoutError()
+        """The waits that are too long end; what is due is carried out before that."""
+        self.reap(now)
+        for waiter in sorted(self.waiters, key=lambda waiter: (waiter.deadline, waiter.ticket)):
+            if waiter.waits and waiter.deadline <= now:
+                waiter.outcome = "TIMED_OUT"
+                if waiter.kind == "drain":
+                    waiter.outcome, waiter.answer = "DONE", False
+                    self._close(answer=False)
 
     # -- leases
 
     def ack(self, lease: Lease, now: float) -> None:
-        self._enter(now)
-        key = self._end(self._find(lease), LeaseAlreadyAcknowledgedError).key
+        key = self._end(self._find(lease, now), errors.LeaseAlreadyAcknowledgedError).key
         if key in self.deferred and not self._in_flight(key):
-            self._line_up(self.deferred.pop(key), "back")
+            self._store(self.deferred.pop(key), BACK, now)
+        self._settle()
 
-    def release(self, lease: Lease, requeue_front: bool, now: float) -> None:
-        self._enter(now)
-        place = "front" if requeue_front else "back"
-        self._give_back(self._find(lease), place, InvalidLeaseError)
+    def release(self, lease: Lease, requeue_front: bool, delay: float, now: float) -> None:
+        delay = _delay(delay)
+        if requeue_front and delay:
+            raise ValueError(delay)
+        place, time = FRONT if requeue_front else BACK, now + delay if delay else AT_ONCE
+        self._give_back(self._find(lease, now), place, errors.InvalidLeaseError, time, now)
+        self._settle()
 
-    def extend(self, lease: Lease, timeout: float | None, now: float) -> None:
+    def extend(self, lease: Lease, timeout: Seconds, now: float) -> None:
         duration = None if timeout is None else _lasting(timeout)
-        self._enter(now)
-        grant = self._find(lease)
+        grant = self._find(lease, now)
         grant.deadline = now + (grant.duration if duration is None else duration)
 
-    def expire(self, now: float) -> None:
-        """End the leases that are due, in the order of their deadlines."""
-        due = [grant for grant in self.grants.values() if grant.deadline <= now]
-        for grant in sorted(due, key=lambda grant: (grant.deadline, grant.lease.number)):
-            self._give_back(grant, "end of the returned", LeaseExpiredError)
+    def refresh(self, lease: Lease, now: float) -> object:
+        grant = self._find(lease, now)
+        grant.seen = grant.copy.version
+        return grant.copy.value
+
+    def superseded(self, lease: Lease, now: float) -> bool:
+        grant = self._find(lease, now)
+        return self.newest[grant.copy.key] > grant.seen
+
+    def deadline(self, lease: Lease, now: float) -> float:
+        return self._find(lease, now).deadline
+
+    def discard(self, key: Key, now: float) -> bool:
+        self._enter(now)
+        copy = self._available(key)
+        if copy:
+            self._leave_line(copy)
+        copy = copy or self.delayed.pop(key, None) or self.deferred.pop(key, None)
+        self._settle()
+        return copy is not None
+
+    def reap(self, now: float) -> None:
+        """Carry out what is due, in the order of time: leases end, delayed copies ripen."""
+        while due := [
+            *[(grant.deadline, 0, n) for n, grant in self.grants.items() if grant.deadline <= now],
+            *[(copy.time, 1, copy.version) for copy in self.delayed.values() if copy.time <= now],
+        ]:
+            _, ripens, number = min(due)
+            if ripens:
+                key = next(k for k, copy in self.delayed.items() if copy.version == number)
+                self._line_up(self.delayed.pop(key), BACK)
+            else:
+                lost = self.grants[number]
+                self._give_back(lost, EXPIRED, errors.LeaseExpiredError, AT_ONCE, now)
+        self._settle()
 
     # -- life
 
     def start(self, now: float) -> None:
         self._enter(now)
 
+    def join(self, timeout: Seconds, now: float) -> Waiter | None:
+        wait = _wait(timeout)
+        self.reap(now)
+        if self._items() == 0:
+            return None
+        self._enter(now)
+        return self._begin_to_wait("join", wait, now)
+
+    def shutdown(self, now: float) -> None:
+        self.reap(now)
+        if self.phase == "open":
+            self.phase = "shut"
+            for waiter in self.waiters:
+                if waiter.kind == "put" and waiter.outcome in ("WAITING", "RESERVED"):
+                    waiter.outcome = "CLOSED"
+            self._settle()
+
+    def drain(self, timeout: Seconds, now: float) -> Waiter | bool:
+        wait = _wait(timeout)
+        self.shutdown(now)
+        if self.phase == "closed":
+            return not self._line()
+        if self._work() and wait > 0:
+            return self._begin_to_wait("drain", wait, now)
+        done = not self._work()
+        self._close(answer=done)
+        return done
+
     def close(self, now: float) -> None:
-        self.expire(now)
-        self.closed = True
-        for call in self.calls:
-            call.error, call.grant = call.error or QueueClosedError(), None
-        for number in sorted(self.grants, reverse=True):
-            self._give_back(self.grants[number], "front", InvalidLeaseError)
+        self.reap(now)
+        if self.phase != "closed":
+            self._close(answer=not self._work())
 
     # -- introspection
 
-    def peek(self, key: Hashable, now: float) -> object:
-        self.expire(now)
-        copy = self._available(key)
-        return copy.value if copy else None
+    def peek(self, key: Key, now: float) -> object:
+        return dict(self.available_items(now)).get(key)
 
-    def contains(self, key: Hashable, now: float) -> bool:
+    def contains(self, key: Key, now: float) -> bool:
         return key in self.available_keys(now)
 
-    def available_keys(self, now: float) -> set[Hashable]:
-        self.expire(now)
-        return {copy.key for copy in self._line()}
+    def available_items(self, now: float) -> list[tuple[Key, object]]:
+        self.reap(now)
+        return [(copy.key, copy.value) for copy in self._line()]
 
-    def inflight_keys(self, now: float) -> set[Hashable]:
-        self.expire(now)
+    def available_keys(self, now: float) -> set[Key]:
+        return {key for key, _ in self.available_items(now)}
+
+    def inflight_keys(self, now: float) -> set[Key]:
+        self.reap(now)
         return {grant.copy.key for grant in self.grants.values()}
 
+    def delayed_keys(self, now: float) -> set[Key]:
+        self.reap(now)
+        return {*self.delayed}
+
     def qsize(self, now: float) -> int:
-        self.expire(now)
-        return len(self._line())
+        return len(self.available_items(now))
 
     def inflight_size(self, now: float) -> int:
-        self.expire(now)
+        self.reap(now)
         return len(self.grants)
+
+    def delayed_size(self, now: float) -> int:
+        return len(self.delayed_keys(now))
+
+    def alarm(self) -> float:
+        """When `time_out` must be called at the latest, so that no call is told late."""
+        moments = [waiter.deadline for waiter in self.waiters if waiter.waits]
+        if any(waiter.waits and waiter.kind in ("get", "take", "put") for waiter in self.waiters):
+            moments += [grant.deadline for grant in self.grants.values()]
+            moments += [copy.time for copy in self.delayed.values()]
+        return min(moments, default=inf)
+
+    def snapshot(self, now: float) -> Snapshot:
+        self.reap(now)
+        delayed = sorted(self.delayed.values(), key=lambda copy: (copy.time, copy.version))
+        deferred = sorted(self.deferred.values(), key=lambda copy: copy.version)
+        flight = [(n, *_shown(g.copy), g.ticket, g.deadline) for n, g in self.grants.items()]
+        waiting = [(w.ticket, w.kind, w.key, w.deadline) for w in self.waiters if w.waits]
+        return Snapshot(
+            self.phase,
+            self.puts,
+            tuple(map(_shown, self.returned)),
+            tuple(map(_shown, self.arrived)),
+            tuple((*_shown(copy), copy.time) for copy in delayed),
+            tuple((*_shown(copy), copy.time) for copy in deferred),
+            tuple(flight),
+            tuple(waiting),
+            tuple(waiter.ticket for waiter in self._slots()),
+        )
 
     # -- what they have in common
 
     def _enter(self, now: float) -> None:
-        self.expire(now)
-        if self.closed:
-            raise QueueClosedError
+        self.reap(now)
+        if self.phase == "closed":
+            raise errors.QueueClosedError
+
+    def _accept(self, key: Key, value: object, policy: str, delay: float, now: float) -> None:
+        """Put a value where it belongs: the first that fits."""
+        in_flight, available = self._in_flight(key), self._available(key)
+        if in_flight and policy == "reject":
+            raise errors.KeyAlreadyInFlightError
+        self.puts += 1
+        self.newest[key] = self.puts
+        new = Copy(key, value, self.puts, now + delay if delay else AT_ONCE)
+        if available:
+            available.merge(new)
+        elif key in self.delayed:
+            self._store(self.delayed.pop(key).merge(new), BACK, now)
+        elif in_flight and policy == "update" and key not in self.deferred:
+            max(in_flight, key=lambda copy: copy.version).merge(new)
+        else:
+            if key in self.deferred:
+                new.merge(self.deferred.pop(key))
+            if in_flight and policy != "buffer":
+                self.deferred[key] = new
+            else:
+                self._store(new, BACK, now)
+
+    def _begin_to_wait(
+        self, kind: str, wait: float, now: float, key: Key = None, asks: Any = None
+    ) -> Waiter:
+        if wait <= 0:
+            raise TimeoutError
+        self.tickets += 1
+        self.waiters.append(Waiter(self.tickets, kind, now + wait, key, asks))
+        return self.waiters[-1]
 
     def _line(self) -> list[Copy]:
         return [*self.returned, *self.arrived]
 
-    def _available(self, key: Hashable) -> Copy | None:
+    def _leave_line(self, copy: Copy) -> None:
+        (self.returned if copy in self.returned else self.arrived).remove(copy)
+
+    def _available(self, key: Key) -> Copy | None:
         return next((copy for copy in self._line() if key in (ANY, copy.key)), None)
 
-    def _in_flight(self, key: Hashable) -> list[Grant]:
-        return [grant for grant in self.grants.values() if grant.copy.key == key]
+    def _in_flight(self, key: Key) -> list[Copy]:
+        return [grant.copy for grant in self.grants.values() if key in (ANY, grant.copy.key)]
+
+    def _slots(self) -> list[Waiter]:
+        return [w for w in self.waiters if w.kind == "put" and w.outcome == "RESERVED"]
+
+    def _work(self) -> int:
+        """What a drain waits for; a deferred value has a copy in flight before it."""
+        return len(self._line()) + len(self.grants)
+
+    def _items(self) -> int:
+        return self._work() + len(self.delayed) + len(self._slots())
+
+    def _may_come(self, key: Key) -> bool:
+        copies = [*self._line(), *self.delayed.values(), *self._in_flight(ANY)]
+        return any(key in (ANY, copy.key) for copy in copies)
+
+    def _settle(self) -> None:
+        """After an operation no call waits for what is there, or for what cannot come."""
+        for waiter in filter(lambda waiter: waiter.waits, self.waiters):
+            if waiter.kind == "put" and self._items() < self.maxsize:
+                waiter.outcome = "RESERVED"
+            elif waiter.kind == "join" and self._items() == 0:
+                waiter.outcome = "DONE"
+            elif waiter.kind in ("get", "take") and self.phase == "shut":
+                waiter.outcome = "WAITING" if self._may_come(waiter.key) else "CLOSED"
+        if not self._work() and any(w.waits and w.kind == "drain" for w in self.waiters):
+            self._close(answer=True)
+
+    def _close(self, answer: bool) -> None:
+        """Every wait ends, and everything goes back into the line."""
+        self.phase = "closed"
+        for waiter in self.waiters:
+            if waiter.outcome in ("WAITING", "RESERVED"):
+                waiter.outcome, waiter.grant = "CLOSED", None
+                if waiter.kind == "drain":
+                    waiter.outcome, waiter.answer = "DONE", answer
+        for number in sorted(self.grants, reverse=True):
+            self._give_back(self.grants[number], FRONT, errors.InvalidLeaseError, AT_ONCE, -inf)
+        for copy in sorted(self.delayed.values(), key=lambda copy: (copy.time, copy.version)):
+            self._line_up(self.delayed.pop(copy.key), BACK)
+
+    def _store(self, copy: Copy, place: str, now: float) -> None:
+        if copy.time > now:
+            self.delayed[copy.key] = copy
+        else:
+            self._line_up(copy, place)
 
     def _line_up(self, copy: Copy, place: str) -> None:
         """Offer a copy to the call that has waited longest, or else to the line."""
-        call = next((call for call in self.calls if call.wants(copy)), None)
-        if call:
-            call.grant = self._grant(copy, call.duration)
-        elif place == "front":
-            self.returned.appendleft(copy)
-        else:
-            (self.arrived if place == "back" else self.returned).append(copy)
+        copy.time = AT_ONCE
+        for waiter in self.waiters:
+            if waiter.waits and waiter.kind in ("get", "take") and waiter.key in (ANY, copy.key):
+                waiter.outcome, waiter.grant = "RESERVED", self._grant(copy, waiter.asks)
+                waiter.grant.ticket = waiter.ticket
+                return
+        part = self.arrived if place == BACK else self.returned
+        part.insert(0 if place == FRONT else len(part), copy)
 
     def _grant(self, copy: Copy, duration: float) -> Grant:
-        grant = Grant(Lease(next(self.numbers), copy.key), copy, duration)
-        self.grants[grant.lease.number] = grant
-        return grant
+        self.granted += 1
+        self.grants[self.granted] = Grant(Lease(self.granted, copy.key), copy, duration)
+        return self.grants[self.granted]
 
     def _deliver(self, grant: Grant, now: float) -> Delivery:
         """The consumer has the lease, and the value as it is now: its clock starts."""
-        grant.deadline = now + grant.duration
-        return grant.copy.key, grant.copy.value, grant.lease
+        copy = grant.copy
+        copy.attempts += 1
+        grant.ticket, grant.deadline, grant.seen = None, now + grant.duration, copy.version
+        return copy.key, copy.value, replace(grant.lease, attempt=copy.attempts)
 
-    def _find(self, lease: Lease) -> Grant:
+    def _find(self, lease: Lease, now: float) -> Grant:
+        self._enter(now)
         if not isinstance(lease, Lease):
             raise TypeError(lease)
         grant = self.grants.get(lease.number)
-        if grant is None or grant.lease != lease:
-            raise self.ended.get(lease.number, InvalidLeaseError)
+        if grant is None or grant.lease != lease or grant.ticket:
+            raise self.ended.get(lease.number, errors.InvalidLeaseError)
         return grant
 
     def _end(self, grant: Grant, error: type[Exception]) -> Copy:
         self.ended[grant.lease.number] = error
         return self.grants.pop(grant.lease.number).copy
 
-    def _give_back(self, grant: Grant, place: str, error: type[Exception]) -> None:
-        """End a lease whose value must stay: in the copy there is, or in the line."""
+    def _give_back(
+        self, grant: Grant, place: str, error: type[Exception], time: float, now: float
+    ) -> None:
+        """End a lease whose value must stay: in the copy that waits, or as one that does."""
         copy = self._end(grant, error)
+        copy.time = time
         if copy.key in self.deferred:
             copy.merge(self.deferred.pop(copy.key))
-        available = self._available(copy.key)
-        if available:
+        if available := self._available(copy.key):
             available.merge(copy)
+        elif copy.key in self.delayed:
+            self._store(self.delayed.pop(copy.key).merge(copy), BACK, now)
         else:
-            self._line_up(copy, place)
+            self._store(copy, place, now)
+
+
+def _known(policy: str) -> str:
+    if policy not in POLICIES:
+        raise ValueError(policy)
+    return policy
 
 
 def _seconds(value: object) -> float:
@@ -294,8 +512,21 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _wait(value: object) -> float:
+    return inf if value is None else _seconds(value)
+
+
 def _lasting(value: object) -> float:
-    seconds = _seconds(value)
-    if seconds <= 0:
+    if _seconds(value) <= 0:
         raise ValueError(value)
-    return seconds
+    return _seconds(value)
+
+
+def _delay(value: object) -> float:
+    if _seconds(value) < 0:
+        raise ValueError(value)
+    return _seconds(value)
+
+
+def _shown(copy: Copy) -> tuple[object, ...]:
+    return copy.key, copy.value, copy.version, copy.attempts
