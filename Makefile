@@ -1,4 +1,5 @@
-# Everything runs from .venv, which is made from requirements/dev.txt and nothing else.
+# Everything runs from .venv: `make run` and `make test` with what requirements/test.txt holds, the
+# deep run and the manual with requirements/deep.txt on top.
 
 # The first Python on the machine that is supported and can make an environment. One that is
 # itself an environment is passed over: it might be the very .venv about to be made.
@@ -8,139 +9,153 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	or not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo "$$python" && break; done)
 
 BIN := .venv/bin
-VENV := .venv/.made-from-lock
+TEST := .venv/made-from-test
+DEEP := .venv/made-from-deep
+ON := $(BIN)/python -m tools.on
 
-# What `make test` runs, in this order, up to the first that fails.
-STEPS := lint types unit coverage vendored stateful engine crosshair spec spec-mutants-sample \
-	conformance manual
+# Two processes, unless steps run side by side already (tools/steps.py).
+XDIST ?= -n2
+
+# The longest first.
+STEPS := stateful conformance unit types compiled vendored unit-others spec manual wheel lint
+DEEP_STEPS := deep-spec mutants deep-stateful deep-tests spec-mutants everywhere crosshair \
+	deep-types docs $(filter-out types,$(STEPS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types unit coverage vendored vendor pin-costs manual \
-	seal stateful engine schedules crosshair spec spec-deep \
-	spec-mutants spec-mutants-sample \
-	conformance bench ablation mutants docs release-check lock clean
+.PHONY: help run test deep bench docs format lint types unit unit-others compiled vendored wheel \
+	stateful machines schedules conformance spec manual deep-types deep-tests deep-stateful \
+	deep-spec spec-mutants mutants crosshair everywhere vendor lock clean
 
-help:  ## show this list
-	@$(PYTHON) -c 'import re; [print("make %-13s %s" % target) for target in \
-		re.findall(r"^([\w-]+):.*?## (.*)", open("Makefile").read(), re.M)]'
+help:  # show this list
+	@$(PYTHON) -c 'import re; text = open("Makefile").read(); \
+		show = lambda mark: [print("  make %-13s %s" % target) for target in \
+		re.findall(r"^([\w-]+):[^#\n]*  " + mark + " (.*)", text, re.M)]; \
+		show("##"); print("\nsingle steps, and what makes them"); show("#")'
 
-run: $(VENV)  ## index a tree of files with workers that fail on purpose (DIR=folder)
-	@$(BIN)/python examples/index_tree.py $(DIR)
+run: $(TEST)  ## index a tree of files with workers that fail on purpose (DIR=folder)
+	@$(BIN)/python examples/index_tree.py $${DIR:+"$$DIR"}
 
-test: $(VENV)  ## check everything, then say how long each step took
-	@status=0; table=; \
-	for step in $(STEPS); do \
-		echo; echo "== $$step"; started=$$(date +%s); \
-		$(MAKE) --no-print-directory $$step || status=$$?; \
-		row=$$(printf '%-12s %5d s  %s' $$step $$(($$(date +%s) - started)) \
-			$$(test $$status = 0 && echo ok || echo FAILED)); \
-		table="$$table$$row\n"; test $$status = 0 || break; \
-	done; \
-	printf "\n$$table"; exit $$status
+test: $(TEST)  ## check everything, in four minutes
+	@$(BIN)/python -m tools.steps $(STEPS)
 
-lint: $(VENV)  ## style and likely mistakes
-	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check
+deep: $(DEEP)  ## check it all, for a night, and record the run in docs/assurance/deep.toml
+	@CI=true $(BIN)/python -m tools.steps --record docs/assurance/deep.toml \
+		$(DEEP_STEPS) --alone bench
 
-format: $(VENV)  ## put right what lint can put right
+format: $(TEST)  ## put right what lint can put right
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-types: $(VENV)  ## mypy --strict over everything
-	@$(BIN)/mypy
+unit: $(TEST)  ## the unit tests, on the newest Python: every line and branch of the package
+	@$(ON) newest -- coverage run -m pytest tests/unit -q
+	@$(BIN)/coverage report
 
-unit: $(VENV)  ## unit tests of the built wheel on every Python found (3.11 to 3.14)
-	@$(BIN)/nox -s unit
+stateful: $(TEST)  ## random steps and every schedule against a model, and a sample of planted bugs
+	@$(BIN)/pytest tests/stateful -q $(XDIST)
 
-coverage: $(VENV)  ## every line and branch of the package, by the unit tests alone
-	@$(BIN)/nox -s coverage
+conformance: $(TEST)  ## every transition of the specification on the machine, and traces of it
+	@$(BIN)/pytest tests/conformance -q $(XDIST) --dist loadgroup
 
-pin-costs: $(VENV)  ## count anew what every operation costs, on every Python found
-	@$(BIN)/nox -s pin
-
-vendored: $(VENV)  ## the tests of a copy under another name, the original absent
-	@$(BIN)/nox -s vendored
-
-vendor:  ## copy the package into a tree, with a manifest (DEST=path/of/the/package)
-	@$(PYTHON) vendor.py copy $(DEST)
-
-manual: $(VENV)  ## run what the manual shows, the examples, and the tracing of every rule
-	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks -q -n 2 --dist loadfile
-
-seal: $(VENV)  ## say that every rule was read again after a change of what holds it
-	@$(BIN)/python -m docs._ext.seals
-
-stateful: $(VENV)  ## random steps and every schedule against a model, and planted bugs
-	@$(BIN)/pytest tests/stateful -n 2
-
-engine: $(VENV)  ## is another engine with the same API held to the same?
-	@LEASEDKEYQ_UNDER_TEST=tests.model.engine $(BIN)/pytest tests/stateful -q -n 2
-
-stateful-coverage: $(VENV)  ## every line and branch of the core, by the machines alone
-	@COVERAGE_FILE=.coverage.machines HYPOTHESIS_PROFILE=ci $(BIN)/coverage run \
-		-m pytest tests/stateful/test_parts.py tests/stateful/test_queue.py -q
-	@COVERAGE_FILE=.coverage.machines $(BIN)/coverage report \
-		--include='*/_core.py,*/_key.py,*/_call.py,*/_deadlines.py,*/_linkedlist.py'
-
-stateful-deep: $(VENV)  ## a million steps of the machines (SEED=1), and their record
-	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_parts.py \
-		tests/stateful/test_queue.py -q --timeout=0 --hypothesis-seed=$(or $(SEED),1)
-
-transitions: $(VENV)  ## do random steps meet 95% of the transitions of the specification?
-	@$(BIN)/python -m tests.stateful.transitions
-
-schedules: $(VENV)  ## every order in which a few tasks can run, cancelled at every point
-	@$(BIN)/pytest tests/stateful/test_schedules.py -n 2
-
-crosshair: $(VENV)  ## contracts, confirmed over all paths
-	@$(BIN)/pytest tests/crosshair -n 2
-
-spec: $(VENV)  ## check the TLA+ specification
+spec: $(TEST)  ## check the TLA+ specification (what did not change is not checked again)
 	@$(BIN)/python -m spec.tlc
 
-spec-deep: $(VENV)  ## check it in larger models (many minutes)
-	@$(BIN)/python -m spec.tlc --deep
-
-spec-mutants: $(VENV)  ## does the specification notice when a rule of it is changed?
-	@$(BIN)/python -m spec.mutants
-
-spec-mutants-sample: $(VENV)  ## twenty of them, each with the property that must see it
-	@$(BIN)/python -m spec.mutants --sample
-
-conformance: $(VENV)  ## carry out every transition of the specification
-	@$(BIN)/pytest tests/conformance -q -n 2 --dist loadgroup
-
-bench: $(VENV)  ## measure, next to asyncio.Queue
+bench: $(TEST)  ## measure both builds on every Python, next to asyncio.Queue
 	@$(BIN)/python -m benchmarks
 
-ablation: $(VENV)  ## where the time goes, and what single promises cost
-	@$(BIN)/python -m benchmarks.ablation
-
-mutants: $(VENV)  ## do the tests notice when the code is changed?
-	@$(BIN)/python -m tests.mutation
-
-docs: $(VENV)  ## build the manual into docs/_build
+docs: $(DEEP)  ## build the manual into docs/_build
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build
 
-release-check: $(VENV)  ## build, install elsewhere and use what would be released
-	@$(BIN)/nox -s release
+# -- the other steps of `make test` --------------------------------------------------------------
 
-lock: $(VENV)  ## write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)
-	@cd requirements && for lock in test dev; do \
-		UV_CUSTOM_COMPILE_COMMAND='make lock' ../$(BIN)/uv pip compile --quiet $(UPGRADE) \
-		--universal --generate-hashes --python-version 3.11 $$lock.in -o $$lock.txt || exit; \
-	done
+lint: $(TEST)  # style and likely mistakes
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
 
-clean:  ## remove whatever is not source
-	rm -rf .venv .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist mutants \
-		docs/_build
+types: $(TEST)  # mypy --strict, but for what needs the packages of the deep run
+	@$(BIN)/mypy --exclude 'docs/_ext/__init__|serve_http|watch_files|plots'
 
-# Byte-compiling hundreds of packages would take longer than installing them (--no-compile).
-$(VENV): requirements/dev.txt
+unit-others: $(TEST)  # the unit tests on the other Pythons of the machine
+	@$(ON) others -- pytest tests/unit -q $(XDIST)
+
+compiled: $(TEST)  # the unit tests and the machines on extension modules, on the newest Python
+	@$(ON) --build checked newest -- pytest tests/unit tests/stateful/test_queue.py -q $(XDIST)
+
+vendored: $(TEST)  # the unit tests of a copy under another name, the original absent
+	@$(ON) --build vendored newest -- pytest tests/unit -q $(XDIST)
+
+wheel: $(TEST)  # what would be released, held against the tree, installed elsewhere and used
+	@$(BIN)/pytest tests/build -q
+
+manual: $(TEST)  # the code in the manual, the examples, the tracing of the rules, the benchmark's tests
+	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks -q $(XDIST) --dist loadfile
+
+# -- parts of them, for while you work -------------------------------------------------------------
+
+machines: $(TEST)  # the state machines alone
+	@$(BIN)/pytest tests/stateful/test_parts.py tests/stateful/test_queue.py -q $(XDIST)
+
+schedules: $(TEST)  # every order in which a few tasks can run, cancelled at every point
+	@$(BIN)/pytest tests/stateful/test_schedules.py -q $(XDIST)
+
+# -- steps of `make deep` --------------------------------------------------------------------------
+
+deep-types: $(DEEP)  # mypy --strict over everything
+	@$(BIN)/mypy
+
+deep-tests: $(DEEP)  # the tests that take long: all planted bugs, full replay through the shell
+	@$(BIN)/pytest tests -m deep -q --timeout=0 $(XDIST) --dist loadgroup
+
+deep-stateful: $(DEEP)  # a million steps of the machines (SEED=1)
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_parts.py \
+		tests/stateful/test_queue.py -q --timeout=0 --hypothesis-seed=$(or $(SEED),1) $(XDIST)
+
+deep-spec: $(DEEP)  # the larger models
+	@$(BIN)/python -m spec.tlc --deep
+
+spec-mutants: $(DEEP)  # does the specification notice when a rule of it is changed?
+	@$(BIN)/python -m spec.mutants
+
+mutants: $(DEEP)  # do the tests notice when the code is changed?
+	@$(BIN)/python -m tools.mutants
+
+crosshair: $(DEEP)  # contracts, confirmed over all paths
+	@$(BIN)/pytest tests/crosshair -q $(XDIST)
+
+everywhere: $(DEEP)  # the tests on both builds and every Python
+	@for build in pure checked compiled; do \
+		$(ON) --build $$build all -- pytest tests/unit tests/stateful tests/conformance -q $(XDIST) \
+		|| exit; done
+
+# -- the rest ----------------------------------------------------------------------------------------
+
+vendor:  # copy the package into a tree, with a manifest (DEST=path/of/the/package)
+	@$(PYTHON) vendor.py copy $(DEST)
+
+# deep.txt leaves out what test.txt has: the two are installed together.
+lock: $(TEST)  # write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)
+	@cd requirements && export UV_CUSTOM_COMPILE_COMMAND='make lock' && \
+	compile="../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--python-version 3.11 $(UPGRADE)" && \
+	$$compile test.in -o test.txt && \
+	$$compile deep.in -o deep.txt $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' test.txt)
+
+clean:  # remove whatever is not source
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist mutants docs/_build
+
+# pip fetches uv, and uv the rest: in a third of the time.
+$(TEST): requirements/test.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 with venv and ensurepip was found." \
 		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@echo "making .venv with $(PYTHON) (about a minute, once)"
-	@"$(PYTHON)" -m venv --clear .venv
-	@$(BIN)/pip install -qq --no-compile --require-hashes -r requirements/dev.txt
-	@$(BIN)/pip install -qq --no-build-isolation --no-deps -e .
+	@echo "making .venv with $(PYTHON) (a few seconds, once)"
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv --clear .venv
+	@awk '/^[a-z]/ {on = /^uv==/} on' requirements/test.txt > .venv/uv.txt
+	@$(BIN)/pip install -qq --no-compile --require-hashes -r .venv/uv.txt
+	@$(BIN)/uv pip install -q --python .venv --require-hashes -r requirements/test.txt
+	@LEASEDKEYQ_NO_EXTENSIONS=1 $(BIN)/uv pip install -q --python .venv --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(DEEP): $(TEST) requirements/deep.txt
+	@echo "adding what the deep run and the manual need (half a minute, once)"
+	@$(BIN)/uv pip install -q --python .venv --require-hashes \
+		-r requirements/test.txt -r requirements/deep.txt
 	@touch $@

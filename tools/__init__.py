@@ -1,0 +1,1 @@
+"""What runs the checks: on which Python, on which build of the package, and two at a time."""
