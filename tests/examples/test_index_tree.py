@@ -1,23 +1,37 @@
 """The main job on a small tree: as a user runs it, interrupted, and with a wrong answer planted."""
 
+import asyncio
+import os
+import random
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "index_tree.py"
+from examples import index_tree
+from tests import virtual
+
+PROGRAM = Path(index_tree.__file__)
 FILES = 30
 
-# Runs the program with one thing changed in it.
-CHANGED = f"""
+# Runs the program, which says when it waits.
+STALLING = f"""
 import sys
 import typer
 sys.path.insert(0, {str(PROGRAM.parent)!r})
 import index_tree
-{{change}}
+original = index_tree.Indexer.inject
+async def inject(self, fault, path, revision):
+    if fault is index_tree.Fault.STALLED:
+        print("stalling", flush=True)
+    await original(self, fault, path, revision)
+index_tree.Indexer.inject = inject
 typer.run(index_tree.main)
 """
 
@@ -53,6 +67,29 @@ def finish(program: subprocess.Popen[str]) -> tuple[int, str]:
     return program.returncode, output
 
 
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the program here, in virtual time, in which to read takes at random up to two leases."""
+
+    def run(folder: Path, seed: int = 7) -> tuple[int, str]:
+        rng = random.Random(seed)
+
+        async def to_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+            await asyncio.sleep(rng.choice([0, 0, 0, 0.05, 0.2]))
+            return function(*arguments)
+
+        monkeypatch.setattr(asyncio, "run", virtual.run)
+        monkeypatch.setattr(asyncio, "to_thread", to_thread)
+        with pytest.raises(typer.Exit) as exited:
+            index_tree.main(folder, workers=rng.randint(1, 8), lease=0.1, seed=seed)
+        return exited.value.exit_code, capsys.readouterr().out
+
+    return run
+
+
 def count(what: str, output: str) -> int:
     """A number in the tables."""
     row = re.search(rf"│ {what} +│ +([\d,]+)", output)
@@ -60,29 +97,77 @@ def count(what: str, output: str) -> int:
     return int(row[1].replace(",", ""))
 
 
-def test_every_file_is_indexed_and_every_fault_survived(tree: Path) -> None:
-    code, output = finish(start(str(PROGRAM), str(tree), "--seed", "7", "--lease", "0.1"))
-
+def assert_passed(code: int, output: str) -> None:
     assert code == 0, output
-    assert "seed 7;" in output
     assert output.endswith("check against a plain walk: passed\n")
-    assert count("files found", output) == count("files indexed", output) == FILES + 2
     faults = re.findall(r"│ ((?:worker|file) [\w ]+?) +│ +(\d+) │ +(\d+) │", output)
-    assert len(faults) == 3, output
-    assert all(int(injected) == int(survived) > 0 for _, injected, survived in faults), output
+    assert len(faults) == len(index_tree.Fault), output
+    assert all(int(injected) == int(survived) for _, injected, survived in faults), output
+    injected = sum(int(injected) for _, injected, _ in faults)
+    assert injected >= min(len(faults), count("files indexed", output))
     ends = sum(count(end, output) for end in ("acks", "releases", "expiries"))
     assert count("leases", output) == ends
 
 
-def test_a_wrong_digest_is_found(tree: Path) -> None:
-    change = """
-original = index_tree.Indexer.digest
-async def digest(self, path, lease):
-    digest = await original(self, path, lease)
-    return "0" * 64 if path.name == "large.bin" else digest
-index_tree.Indexer.digest = digest
-"""
-    code, output = finish(start("-c", CHANGED.format(change=change), str(tree), "--lease", "0.1"))
+def test_every_file_is_indexed_and_every_fault_survived(tree: Path) -> None:
+    code, output = finish(start(str(PROGRAM), str(tree), "--seed", "7", "--lease", "0.1"))
+
+    assert_passed(code, output)
+    assert "seed 7;" in output
+    assert count("files found", output) == count("files indexed", output) == FILES + 2
+
+
+def test_nothing_is_lost_whatever_the_schedule(tree: Path, run: Run) -> None:
+    for seed in range(30):
+        assert_passed(*run(tree, seed))
+
+
+@pytest.mark.parametrize("files", [0, 1, 2])
+def test_a_small_tree_meets_what_faults_it_can(tmp_path: Path, run: Run, files: int) -> None:
+    for number in range(files):
+        tmp_path.joinpath(str(number)).touch()
+    assert_passed(*run(tmp_path))
+
+
+def test_a_folder_may_have_any_name(tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tree / "[" / "] a b; echo :warning: \udcff"
+    folder.mkdir(parents=True)
+    folder.joinpath("[bold]").touch()
+    monkeypatch.setattr(index_tree, "plain_digest", lambda _: "another")
+    code, output = run(folder)
+
+    assert code == 1, output
+    assert repr(str(folder)) in output.replace("\n", "")
+    assert "indexed wrongly:" in output
+    assert "[/] a b; echo :warning: ?/[bold]" in output.replace("\n", "")
+
+
+def test_what_is_out_of_reach_is_passed_over(
+    tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that may be listed and not entered (which means nothing to root)."""
+    stat = os.stat
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and Path(path).parent == tree / "folder 1":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    code, output = run(tree)
+    assert_passed(code, output)
+    assert count("files indexed", output) == FILES - FILES // 3 + 2
+
+
+def test_a_wrong_digest_is_found(tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = index_tree.Indexer.digest
+
+    async def digest(self: index_tree.Indexer, path: Path, lease: Any) -> str:
+        digest = await original(self, path, lease)
+        return "0" * 64 if path.name == "large.bin" else digest
+
+    monkeypatch.setattr(index_tree.Indexer, "digest", digest)
+    code, output = run(tree)
 
     assert code == 1, output
     assert "indexed wrongly:" in output
@@ -90,50 +175,51 @@ index_tree.Indexer.digest = digest
     assert output.endswith("check against a plain walk: failed\n")
 
 
-def test_a_file_that_nobody_indexed_is_found(tree: Path) -> None:
-    change = """
-original = index_tree.Indexer.put
-async def put(self, path, revision):
-    if path.name != "empty":
-        await original(self, path, revision)
-index_tree.Indexer.put = put
-"""
-    code, output = finish(start("-c", CHANGED.format(change=change), str(tree), "--lease", "0.1"))
+def test_a_file_that_nobody_indexed_is_found(
+    tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = index_tree.Indexer.put
+
+    async def put(self: index_tree.Indexer, path: Path, revision: int) -> None:
+        if path.name != "empty":
+            await original(self, path, revision)
+
+    monkeypatch.setattr(index_tree.Indexer, "put", put)
+    code, output = run(tree)
 
     assert code == 1, output
     assert re.search(r"missing: \S+empty", output.replace("\n", "")), output
 
 
-def test_a_fault_that_was_not_survived_is_found(tree: Path) -> None:
-    change = """
-async def put(self, path, revision):
-    self.newest[path] = revision
-    await self.queue.put(path, revision, if_in_flight="update")  # loses what comes meanwhile
-index_tree.Indexer.put = put
-"""
-    code, output = finish(start("-c", CHANGED.format(change=change), str(tree), "--lease", "0.1"))
+def test_a_fault_that_was_not_survived_is_found(
+    tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def put(self: index_tree.Indexer, path: Path, revision: int) -> None:
+        self.newest[path] = revision
+        await self.queue.put(path, revision, if_in_flight="update")  # loses what comes meanwhile
+
+    monkeypatch.setattr(index_tree.Indexer, "put", put)
+    code, output = run(tree)
 
     assert code == 1, output
     assert "not survived: file put again while in work:" in output
 
 
-def test_a_tree_too_small_for_every_fault_is_no_proof(tmp_path: Path) -> None:
-    code, output = finish(start(str(PROGRAM), str(tmp_path)))
+def test_a_fault_that_never_happened_is_found(
+    tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def inject(self: index_tree.Indexer, *_: object) -> None:
+        self.planned[tree] = index_tree.Fault.STALLED
+
+    monkeypatch.setattr(index_tree.Indexer, "inject", inject)
+    code, output = run(tree)
 
     assert code == 1, output
-    assert output.count("never happened:") == 3
+    assert "never happened: worker stalled past its lease:" in output
 
 
 def test_ctrl_c_in_the_middle_of_a_job_prints_what_there_is(tree: Path) -> None:
-    change = """
-original = index_tree.Indexer.inject
-async def inject(self, fault, path, revision):
-    if fault is index_tree.Fault.STALLED:
-        print("stalling", flush=True)
-    await original(self, fault, path, revision)
-index_tree.Indexer.inject = inject
-"""
-    program = start("-c", CHANGED.format(change=change), str(tree), "--lease", "60")
+    program = start("-c", STALLING, str(tree), "--lease", "60")
     assert program.stdout is not None
     while program.stdout.readline() != "stalling\n":
         assert program.poll() is None
