@@ -73,7 +73,6 @@ class Waiter:
     outcome: str = "WAITING"  # RESERVED, TIMED_OUT, CLOSED, DONE, LEFT
     cancelled: bool = False  # from then on it is offered nothing
     grant: Grant | None = None  # what a take has reserved; a put has a slot
-    answer: bool | None = None  # of a drain
 
     @property
     def waits(self) -> bool:
@@ -93,8 +92,8 @@ class Snapshot(NamedTuple):
     puts: int  # versions given so far
     returned: Rows  # key, value, version, attempts; the front first
     arrived: Rows  # the same
-    delayed: Rows  # the same and the time, the soonest first
-    deferred: Rows  # the same, by version
+    delayed: Rows  # the same and the time, if that has not come; the soonest first
+    deferred: Rows  # the same
     flight: Rows  # number, key, value, version, attempts, ticket, deadline
     waiting: Rows  # ticket, kind, key, deadline
     slots: tuple[int, ...]  # tickets of puts
@@ -160,9 +159,11 @@ class Model:
         self.reap(now)
         self.waiters.remove(waiter)
         outcome, waiter.outcome = waiter.outcome, "LEFT"
+        assert outcome != "WAITING", "a call resumes when its wait is over, and not before"
+        if waiter.kind == "drain":
+            return outcome == "DONE"
         if outcome in ("TIMED_OUT", "CLOSED"):
             raise TimeoutError if outcome == "TIMED_OUT" else errors.QueueClosedError
-        assert outcome != "WAITING", "a call resumes when it is served, and not before"
         if waiter.grant:
             return self._deliver(waiter.grant, now)
         if waiter.kind == "put":
@@ -171,7 +172,7 @@ class Model:
                 self._accept(waiter.key, value, policy, delay, now)
             finally:
                 self._settle()  # the slot may be free again
-        return waiter.answer
+        return None
 
     def cancel(self, waiter: Waiter, now: float) -> None:
         """The call leaves, whatever it was given; what was reserved goes to the next."""
@@ -186,12 +187,11 @@ class Model:
     def time_out(self, now: float) -> None:
         """The waits that are too long end; what is due is carried out before that."""
         self.reap(now)
-        for waiter in sorted(self.waiters, key=lambda waiter: (waiter.deadline, waiter.ticket)):
-            if waiter.waits and waiter.deadline <= now:
-                waiter.outcome = "TIMED_OUT"
-                if waiter.kind == "drain":
-                    waiter.outcome, waiter.answer = "DONE", False
-                    self._close(answer=False)
+        late = [waiter for waiter in self.waiters if waiter.waits and waiter.deadline <= now]
+        for waiter in late:
+            waiter.outcome = "TIMED_OUT"
+        if any(waiter.kind == "drain" for waiter in late):
+            self._close()
 
     # -- leases
 
@@ -280,13 +280,13 @@ class Model:
         if self._work() and wait > 0:
             return self._begin_to_wait("drain", wait, now)
         done = not self._work()
-        self._close(answer=done)
+        self._close()
         return done
 
     def close(self, now: float) -> None:
         self.reap(now)
         if self.phase != "closed":
-            self._close(answer=not self._work())
+            self._close()
 
     # -- introspection
 
@@ -331,8 +331,6 @@ class Model:
 
     def snapshot(self, now: float) -> Snapshot:
         self.reap(now)
-        delayed = sorted(self.delayed.values(), key=lambda copy: (copy.time, copy.version))
-        deferred = sorted(self.deferred.values(), key=lambda copy: copy.version)
         flight = [(n, *_shown(g.copy), g.ticket, g.deadline) for n, g in self.grants.items()]
         waiting = [(w.ticket, w.kind, w.key, w.deadline) for w in self.waiters if w.waits]
         return Snapshot(
@@ -340,8 +338,8 @@ class Model:
             self.puts,
             tuple(map(_shown, self.returned)),
             tuple(map(_shown, self.arrived)),
-            tuple((*_shown(copy), copy.time) for copy in delayed),
-            tuple((*_shown(copy), copy.time) for copy in deferred),
+            _held(self.delayed, now),
+            _held(self.deferred, now),
             tuple(flight),
             tuple(waiting),
             tuple(waiter.ticket for waiter in self._slots()),
@@ -421,16 +419,16 @@ class Model:
             elif waiter.kind in ("get", "take") and self.phase == "shut":
                 waiter.outcome = "WAITING" if self._may_come(waiter.key) else "CLOSED"
         if not self._work() and any(w.waits and w.kind == "drain" for w in self.waiters):
-            self._close(answer=True)
+            self._close()
 
-    def _close(self, answer: bool) -> None:
+    def _close(self) -> None:
         """Every wait ends, and everything goes back into the line."""
         self.phase = "closed"
+        drained = not self._work()
         for waiter in self.waiters:
             if waiter.outcome in ("WAITING", "RESERVED"):
-                waiter.outcome, waiter.grant = "CLOSED", None
-                if waiter.kind == "drain":
-                    waiter.outcome, waiter.answer = "DONE", answer
+                waiter.outcome = "DONE" if waiter.kind == "drain" and drained else "CLOSED"
+                waiter.grant = None
         for number in sorted(self.grants, reverse=True):
             self._give_back(self.grants[number], FRONT, errors.InvalidLeaseError, AT_ONCE, -inf)
         for copy in sorted(self.delayed.values(), key=lambda copy: (copy.time, copy.version)):
@@ -528,5 +526,10 @@ def _delay(value: object) -> float:
     return _seconds(value)
 
 
-def _shown(copy: Copy) -> tuple[object, ...]:
+def _shown(copy: Copy) -> tuple[Any, ...]:
     return copy.key, copy.value, copy.version, copy.attempts
+
+
+def _held(copies: dict[Key, Copy], now: float) -> Rows:
+    rows = [(*_shown(copy), copy.time if copy.time > now else AT_ONCE) for copy in copies.values()]
+    return tuple(sorted(rows, key=lambda row: (row[4], row[2])))
