@@ -19,7 +19,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
-    "docs._ext",
+    "docs._ext.directives",
 ]
 exclude_patterns = ["_build", "_ext"]
 
@@ -30,7 +30,7 @@ nitpick_ignore_regex = [
     ("py:(class|exc|obj|func|meth|mod)", r"(asyncio|collections|concurrent|types|typing|math)\..*"),
     (
         "py:(class|exc|obj)",
-        r"(bool|float|int|str|set|tuple|None|\w*Error|Exception|Generic|property)",
+        r"(bool|float|int|str|set|list|tuple|None|\w*Error|Exception|Generic|property)",
     ),
     ("py:class", r"(leasedkeyq\._\w+\.|leasedkeyq\.lease\.)?[KV]"),
 ]
@@ -45,11 +45,13 @@ python_use_unqualified_type_names = True
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
+myst_url_schemes = ["http", "https", "mailto", "source"]  # source: see docs/_ext
 
 html_theme = "furo"
 html_title = f"leasedkeyq {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}

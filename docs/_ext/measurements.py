@@ -1,63 +1,56 @@
-"""What the benchmarks found: drawn anew from their results whenever the manual is built."""
+"""What the benchmarks found, as tables and bars that need no more than the page itself."""
 
 from __future__ import annotations
 
-import base64
+import html
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
-from benchmarks.registry import Found
+from docs._ext.sources import ROOT
 
-RESULTS = Path(__file__).parents[1] / "_static" / "bench" / "results.json"
+RESULTS = ROOT / "docs" / "_static" / "bench" / "results.json"
 
 
-def load() -> dict[str, Any] | None:
-    """The results of the last full run, if there was one."""
-    if not RESULTS.exists():
-        return None
+def load() -> dict[str, Any]:
     content: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
     return content
 
 
+def version() -> str:
+    """The Python that the page shows: the newest that was measured."""
+    return list(load()["found"])[-1]
+
+
 def figures() -> str:
-    """The figures that the queue is held to, and what was measured on each Python."""
-    content = load()
-    if content is None:
-        return "This manual was built before the first full measurement."
-    versions = list(content["found"])
-    lines = [
-        "| what | at most | " + " | ".join(versions) + " |",
-        "| --- | ---: |" + " ---: |" * len(versions),
-    ]
-    for figure in content["figures"]:
-        measured = [figure["measured"].get(version) for version in versions]
-        cells = ["–" if value is None else f"{value:.3g}" for value in measured]
-        lines.append(f"| {figure['what']} | {figure['bar']:.3g} | {' | '.join(cells)} |")
+    """The figures that the queue is held to; one that is missed says so."""
+    found = load()
+    lines = [f"| CPython {version()} | at most | measured | |", "| --- | ---: | ---: | --- |"]
+    for figure in found["figures"]:
+        measured = figure["measured"].get(version())
+        if measured is None:
+            continue
+        verdict = "**missed**" if measured > figure["bar"] else "kept"
+        lines.append(f"| {figure['what']} | {figure['bar']:.3g} | {measured:.3g} | {verdict} |")
     return "\n".join(lines)
 
 
-def pictures() -> str:
-    """The plots, as images within the page: for each case one a Python, beside or below another.
+def chart(case: str, against: str) -> str:
+    """A bar for each subject of a case, or for each size if it was measured at several."""
+    rows = [
+        row
+        for row in load()["found"][version()]
+        if (row["case"], row["against"]) == (case, against)
+        and (row["size"] is None or row["subject"] == "leasedkeyq")
+    ]
+    longest = max(row["value"] for row in rows)
+    lines = [
+        f"<tr><th>{html.escape(_label(row))}</th>"
+        f'<td><div style="width:{100 * row["value"] / longest:.0f}%"></div></td>'
+        f"<td>{row['value']:.2f}</td></tr>"
+        for row in rows
+    ]
+    return f'<table class="bars">{"".join(lines)}</table>'
 
-    So they are as narrow as a phone, and stand side by side where there is room.
-    """
-    content = load()
-    if content is None:
-        return ""
-    drawn: dict[str, list[str]] = {}
-    for version, of_version in content["found"].items():
-        with tempfile.TemporaryDirectory() as folder:
-            plots.draw({version: [Found(**found) for found in of_version]}, Path(folder))
-            for path in sorted(Path(folder).glob("*.svg")):
-                data = base64.b64encode(path.read_bytes()).decode()
-                name = path.stem.replace("_", " ")
-                drawn.setdefault(name, []).append(
-                    f'<img alt="{name}, CPython {version}" src="data:image/svg+xml;base64,{data}"/>'
-                )
-    return "\n".join(
-        f'<figure class="plots"><figcaption>{name}</figcaption>{"".join(images)}</figure>'
-        for name, images in drawn.items()
-    )
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['size']:,}" if row["size"] else str(row["subject"])

@@ -1,0 +1,191 @@
+"""From each rule to what proves it, what carries it out and what tests it.
+
+The rules are in ``docs/assurance/requirements.toml``; what they are traced to is read from its own
+source. The parts of the assurance case that follow from it are written here, as Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from docs._ext.sources import ROOT, Place, definitions, spec_definitions, tests
+from spec import tlc
+
+RULES = ROOT / "docs" / "assurance" / "requirements.toml"
+DEEP = ROOT / "docs" / "assurance" / "deep.toml"
+
+
+@dataclass(frozen=True)
+class Rule:
+    id: str
+    text: str
+    code: tuple[str, ...]
+    properties: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    beyond: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.id.rpartition("-")[0]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+@cache
+def groups() -> dict[str, str]:
+    titles: dict[str, str] = _load(RULES)["groups"]
+    return titles
+
+
+@cache
+def rules() -> dict[str, Rule]:
+    return {
+        name: Rule(name, **{k: v if isinstance(v, str) else tuple(v) for k, v in row.items()})
+        for name, row in _load(RULES)["rules"].items()
+    }
+
+
+@cache
+def spec_actions() -> frozenset[str]:
+    """The names in the next-state relation."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "spec").glob("*.tla"))
+    bodies = re.findall(r"^Next == (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    return frozenset(re.findall(r"[A-Z]\w+", " ".join(bodies))) & spec_definitions().keys()
+
+
+@cache
+def models() -> dict[str, tuple[str, ...]]:
+    """The models that check each property, and hold."""
+    checked: dict[str, list[str]] = {}
+    for model in tlc.manifest():
+        if model.exit_code == tlc.HOLDS and model.distinct:
+            for name in _checked_by(model.text):
+                checked.setdefault(name, []).append(model.name)
+    return {name: tuple(names) for name, names in checked.items()}
+
+
+def _checked_by(config: str) -> Iterator[str]:
+    section = ""
+    for word in re.findall(r"\S+", re.sub(r"\\\*.*", "", config)):
+        if word.isupper():
+            section = word
+        elif section in {"INVARIANT", "INVARIANTS", "PROPERTY", "PROPERTIES"}:
+            yield word
+
+
+# -- what the manual shows ---------------------------------------------------------------------
+
+
+def _links(places: Mapping[str, Place]) -> str:
+    return ", ".join(place.link(f"`{name}`") for name, place in places.items())
+
+
+def rule_text(rule: Rule) -> str:
+    """A rule, with all that it is traced to but its tests."""
+    lines = [f"({rule.id})=", f"**{rule.id}** {rule.text}", ""]
+    spec = spec_definitions()
+    if rule.properties:
+        lines.append(f"- proved by {_links({name: spec[name] for name in rule.properties})}")
+    if rule.actions:
+        lines.append(f"- speaks of {_links({name: spec[name] for name in rule.actions})}")
+    if rule.beyond:
+        lines.append(f"- not in the specification: {rule.beyond}")
+    lines.append(f"- carried out by {_links({name: definitions()[name] for name in rule.code})}")
+    return "\n".join(lines)
+
+
+def rule_tests(rule: Rule) -> str:
+    """The tests that claim a rule, file by file."""
+    files: dict[str, dict[str, Place]] = {}
+    for test, place in tests().get(rule.id, {}).items():
+        files.setdefault(place.path, {})[test.partition("::")[2]] = place
+    return "\n".join(f"- `{path}`: {_links(places)}" for path, places in files.items())
+
+
+def summary() -> str:
+    proved = [rule for rule in rules().values() if rule.properties]
+    used = {name for rule in proved for name in rule.properties}
+    claims = {test for claimed in tests().values() for test in claimed}
+    return (
+        f"{len(rules())} rules. {len(proved)} are proved by {len(used)} properties of the"
+        f" specification; the other {len(rules()) - len(proved)} concern what it does not model,"
+        f" and each says why. {len(claims)} tests claim a rule, and every rule is claimed.\n"
+    )
+
+
+def properties() -> str:
+    """The properties that the models check, in the specification's own words."""
+    lines = ["| property | what it says |", "| --- | --- |"]
+    words = ""
+    for name, place in spec_definitions().items():
+        words = place.comment or words  # a comment may stand before the property's auxiliaries
+        if name in models():
+            text = re.sub(r"`(\w+)'", r"`\1`", re.sub(r"^\d+\. ", "", words))
+            lines.append(f"| {place.link(f'`{name}`')} | {text.replace('|', '&#124;')} |")
+            words = ""
+    return "\n".join(lines)
+
+
+def evidence() -> str:
+    """The models, with the numbers that a run must find again exactly."""
+    lines = ["| model | what it says | distinct states |", "| --- | --- | ---: |"]
+    for model in tlc.manifest():
+        holds = model.exit_code == tlc.HOLDS
+        number = f"{model.distinct:,}" if holds else "must fail"
+        lines.append(f"| `{model.name}` | {model.says} | {number} |")
+    total = sum(model.distinct for model in tlc.manifest() if model.exit_code == tlc.HOLDS)
+    lines.append(f"| total | | {total:,} |")
+    return "\n".join(lines)
+
+
+def totals() -> str:
+    """How much there is, and the command that reproduces it."""
+    holding = [m for m in tlc.manifest() if m.exit_code == tlc.HOLDS and m.distinct]
+    failing = [m for m in tlc.manifest() if m.exit_code != tlc.HOLDS]
+    claims = {test for claimed in tests().values() for test in claimed}
+    states = f"{sum(model.distinct for model in holding):,} in {len(holding)} models"
+    rows = [
+        ("states of the design in which every property of their model holds", states, "spec"),
+        ("models in which a guarantee must fail, and does", f"{len(failing)}", "spec"),
+        ("rules, each traced to its proof, its code and its tests", f"{len(rules())}", "test"),
+        ("tests that claim a rule", f"{len(claims)}", "test"),
+    ]
+    lines = ["| evidence | how much | reproduce |", "| --- | --- | --- |"]
+    lines += [f"| {what} | {amount} | `make {command}` |" for what, amount, command in rows]
+    return "\n".join(lines)
+
+
+def deep() -> str:
+    """The record of the last deep run, as it was written down."""
+    record = _load(DEEP)
+    if not record:
+        return "No deep run has been recorded on this version yet."
+    facts = [f"{k}: {v}" for k, v in record.items() if not isinstance(v, dict | list)]
+    lines = [" · ".join(facts), ""]
+    for name, table in record.items():
+        if isinstance(table, dict):
+            lines += [f"**{name}**", "", "| what | found |", "| --- | --- |"]
+            lines += [f"| {what} | {_number(found)} |" for what, found in table.items()] + [""]
+        elif isinstance(table, list):
+            heads = list(table[0])
+            lines += [f"**{name}**", "", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+            lines += ["| " + " | ".join(_number(row.get(h, "")) for h in heads) + " |" for row in table]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _number(found: object) -> str:
+    return f"{found:,}" if isinstance(found, int) else str(found)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: part for part in (summary, properties, evidence, totals, deep)
+}

@@ -1,0 +1,89 @@
+"""Pictures, laid out by Graphviz, of the things themselves: the table by which the machine works,
+and the imports of the package."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from docs._ext.sources import ROOT
+
+PACKAGE = ROOT / "src" / "leasedkeyq"
+
+
+def draw(dot: str, title: str) -> str:
+    """A graph as a picture that can stand in a page and takes the page's colours."""
+    command = [str(Path(sys.executable).with_name("graphviz-pure")), "-Tsvg"]
+    graph = f'digraph "{title}" {{ node [fontname=Arial]; edge [fontname=Arial]; {dot} }}'
+    run = subprocess.run(command, input=graph, capture_output=True, text=True, check=True)
+    return f'<div class="picture">{run.stdout[run.stdout.index("<svg") :]}</div>'
+
+
+def life() -> str:
+    """The life of a key; what leads back to the same state is left to the table."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for state, event, _, targets in cells():
+        for target in targets:
+            if target != state:
+                ways.setdefault((state, target), []).append(event)
+    lines = [
+        f'{state} -> {target} [fontsize=11 label="{_together(events)}"]'
+        for (state, target), events in ways.items()
+    ]
+    return "rankdir=LR; node [shape=box style=rounded]; " + "; ".join(lines)
+
+
+def _together(events: list[str]) -> str:
+    """The events of one arrow; the policies of put in one line."""
+    policies = [event.removeprefix("put ") for event in events if event.startswith("put ")]
+    others = [event for event in events if not event.startswith("put ")]
+    put = "put" if len(policies) == 4 else f"put {', '.join(policies)}"
+    return "\\n".join([put] * bool(policies) + others)
+
+
+def cells() -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """The table: state, event, effect, and the states that it can lead to."""
+    from leasedkeyq._table import TABLE
+
+    return [
+        (state.name, event, move.effect.name, tuple(dict.fromkeys((move.next.name, move.later.name))))
+        for state, moves in TABLE.items()
+        for event, move in moves.items()
+    ]
+
+
+def life_table() -> str:
+    lines = ["| state | event | effect | next |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {state} | {event} | {effect.lower()} | {' or '.join(targets)} |"
+        for state, event, effect, targets in cells()
+    ]
+    return "\n".join(lines)
+
+
+def imports() -> dict[str, list[str]]:
+    """The modules of the package, and of each all that it imports from the package."""
+    found = {}
+    for path in sorted(PACKAGE.glob("*.py")):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        relative = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 1]
+        names = {n.module or alias.name for n in relative for alias in n.names}
+        found[path.stem] = sorted(names & {p.stem for p in PACKAGE.glob("*.py")})
+    return found
+
+
+def modules() -> str:
+    lines = ["node [shape=box style=rounded]"]
+    for name, needs in imports().items():
+        number = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
+        lines.append(f'{name} [label="{name}\\n{number} lines"]')
+        lines += [f"{name} -> {needed}" for needed in needs]
+    return "; ".join(lines)
+
+
+PICTURES = {
+    "life": (life, "The states of a key, and what leads from one to another"),
+    "modules": (modules, "The modules of the package; an arrow leads to what is imported"),
+}
