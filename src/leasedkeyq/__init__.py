@@ -9,7 +9,7 @@ Four promises:
 - Every operation costs O(1).
 """
 
-from ._core import InFlightPolicy
+from ._checks import InFlightPolicy
 from ._queue import LeasedKeyQueue
 from .errors import (
     InvalidLeaseError,
@@ -21,7 +21,7 @@ from .errors import (
 )
 from .lease import Lease
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 
 __all__ = [
     "InFlightPolicy",

@@ -1,161 +1,119 @@
-"""`Lease`: what a consumer holds while it works on an item.
-
-To its holder a lease is an immutable value of two fields, ``token`` and
-``key``. To the queue it is one copy of a key's value, from `put` on: it stands
-in the line until it is granted, and carries the value until it ends. One object
-serves for both, so that put, get and ack allocate once and need no look-up. It
-is granted only once: a copy that comes back to the queue is a new object. What
-the queue keeps in it is private to the queue, and gone when the lease has ended.
-"""
+"""`Lease`: what a consumer holds while it works on an item, and the tokens of leases."""
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, dataclass
-from os import urandom
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
-from ._deadlines import Timed
+if TYPE_CHECKING:
+    from ._records import Grant
 
 K = TypeVar("K")
 
-_NUMBER_DIGITS = 12  # of the grant's number, in hexadecimal, at the end of a token
+_NUMBER_DIGITS: Final = 12  # of the grant's number, in hexadecimal, at the end of a token
 
 
-class Standing:
-    """Where a lease stands, and in which queue: one object of each kind a queue.
+class Issuer:
+    """Gives the grants of one queue their tokens.
 
-    That a lease is live in a queue is then a single ``is``.
+    A token has 74 random bits of the queue's own, in the form of RFC 9562, version 8, and then
+    the grant's number in 48 bits (nine years of a million grants a second), so the tokens of one
+    queue sort as their numbers do. After a fork the child's issuers take new random bits: what it
+    grants is never taken for what its parent grants.
     """
 
-    __slots__ = ("name", "prefix")
+    __slots__ = ("__weakref__", "prefix")
 
-    def __init__(self, name: str, prefix: str) -> None:
-        self.name = name
-        self.prefix = prefix  # of the queue's tokens
+    def __init__(self) -> None:
+        self.renew()
+        _ISSUERS.add(self)
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+    def renew(self) -> None:
+        bits = int.from_bytes(os.urandom(16), "big")
+        bits = bits & ~(0xF << 76) | 8 << 76  # version 8
+        bits = bits & ~(0x3 << 62) | 2 << 62  # the RFC's variant
+        self.prefix = str(UUID(int=bits))[:-_NUMBER_DIGITS]
 
+    def token(self, number: int) -> str:
+        return f"{self.prefix}{number:0{_NUMBER_DIGITS}x}"
 
-def new_prefix() -> str:
-    """All but the number of a token: 74 random bits in the form of RFC 9562, version 8."""
-    bits = int.from_bytes(urandom(16), "big")
-    bits = bits & ~(0xF << 76) | 8 << 76  # version 8
-    bits = bits & ~(0x3 << 62) | 2 << 62  # the RFC's variant
-    return str(UUID(int=bits))[:-_NUMBER_DIGITS]
-
-
-def make_token(prefix: str, number: int) -> str:
-    """The token of a queue's grant. Tokens of one queue sort as their numbers do.
-
-    The number has 48 bits: nine years of a million grants a second.
-    """
-    return f"{prefix}{number:0{_NUMBER_DIGITS}x}"
-
-
-def parse_token(prefix: str, token: object) -> int | None:
-    """The number in a token that `make_token` made with this prefix, or None."""
-    if not isinstance(token, str) or not token.startswith(prefix):
-        return None
-    try:
-        number = int(token[len(prefix) :], 16)
-    except ValueError:
-        return None
-    return number if make_token(prefix, number) == token else None
+    def number(self, token: object) -> int | None:
+        """The number in a token of this issuer, or None."""
+        if not isinstance(token, str) or not token.startswith(self.prefix):
+            return None
+        try:
+            number = int(token[len(self.prefix) :], 16)
+        except ValueError:
+            return None
+        return number if self.token(number) == token else None
 
 
-if TYPE_CHECKING:
-    _field = property
-else:
-
-    class _field(property):  # noqa: N801 (used as a decorator)
-        """A read-only field that refuses as a frozen dataclass does."""
-
-        def __set__(self, lease, value):
-            raise FrozenInstanceError(f"cannot assign to field {self.fget.__name__!r}")
-
-        def __delete__(self, lease):
-            raise FrozenInstanceError(f"cannot delete field {self.fget.__name__!r}")
+_ISSUERS: WeakSet[Issuer] = WeakSet()
 
 
-@dataclass(frozen=True)
-class _Fields:
-    token: str
-    key: Any
+def _renew_all() -> None:
+    for issuer in _ISSUERS:
+        issuer.renew()
 
 
-class Lease(Timed, Generic[K]):
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
+
+
+class _Granted:
+    """Leads from the lease that a queue handed out to the queue's own record of it."""
+
+    __slots__ = ("_grant",)
+
+    _grant: Grant | None
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Lease(_Granted, Generic[K]):
     """Exclusive access to the in-flight copy of a key's value, until it ends.
 
-    ``get`` and ``take`` grant leases. A lease is a frozen dataclass to look at:
-    two fields, equal by value, hashable when its key is. ``copy``, ``pickle``
-    and ``Lease(token=..., key=...)`` *rebuild* it, on the other side of a socket
-    for instance; the queue takes a rebuilt lease for the original while that is
-    live. A lease that was never granted, or has ended, is good for nothing.
+    ``get`` and ``take`` grant leases. A lease is an immutable value: equal to another with the
+    same token and key, hashable when its key is. ``copy``, ``pickle`` and
+    ``Lease(token=..., key=...)`` *rebuild* it, on the other side of a socket for instance; the
+    queue takes a rebuilt lease for the original while that is live. A lease that was never
+    granted, or has ended, is good for nothing.
 
-    ``token``: str, in UUID form, unique across queues and processes; the tokens
-    of one queue sort in the order of their grants (a fencing token).
+    ``token``: str, in UUID form, unique across queues and processes; the tokens of one queue sort
+    in the order of their grants (a fencing token).
     ``key``: the key that was leased.
+    ``attempt``: how often the value has been handed out, this time included: 1 for the first. It
+    takes no part in equality; 0, as a rebuilt lease may have it, means that it is not known.
     """
 
-    __slots__ = ("__weakref__", "_item", "_key", "_standing", "_value", "_version")
+    token: str
+    key: K
+    attempt: int = field(default=0, compare=False)
 
-    __match_args__ = ("token", "key")
-    __dataclass_fields__ = _Fields.__dataclass_fields__
-    __dataclass_params__ = getattr(_Fields, "__dataclass_params__")  # noqa: B009 (not in typeshed)
-
-    # The queue fills these in.
-    _number: Any  # the grant's number; in a rebuilt lease, its token
-    _key: K
-    _value: Any
-    _version: int  # of two values of a key, the one put later has the higher
-    _item: Any  # the key's `Item`, once it has one
-    _standing: Any  # None before the grant, and if rebuilt; the `Call` that it is reserved
-    # for; then a `Standing`
-
-    def __init__(self, token: str, key: K) -> None:
-        super().__init__()
-        self._number = token
-        self._key = key
-        self._standing = None
-
-    @_field
-    def token(self) -> str:
-        """The fencing token, made when it is asked for."""
-        number = self._number
-        standing = self._standing
-        token: str = number if standing is None else make_token(standing.prefix, number)
-        return token
-
-    @_field
-    def key(self) -> K:
-        """The key that was leased."""
-        return self._key
-
-    def __repr__(self) -> str:
-        return f"Lease(token={self.token!r}, key={self._key!r})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Lease):
-            return NotImplemented
-        return (self.token, self._key) == (other.token, other._key)
-
-    def __hash__(self) -> int:
-        return hash((self.token, self._key))
-
-    def __reduce__(self) -> tuple[type[Lease[K]], tuple[str, K]]:
-        return (Lease, (self.token, self._key))
+    def __getattr__(self, name: str) -> Any:
+        """A field of a lease that a queue handed out is filled in when it is first asked for."""
+        if name == "_grant":
+            return None  # the lease was rebuilt
+        grant = self._grant
+        if grant is None or name not in ("token", "key", "attempt"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        value: object
+        if name == "token":
+            value = grant.issuer.token(grant.number)
+        else:
+            value = grant.entry.key if name == "key" else grant.attempt
+        object.__setattr__(self, name, value)
+        return value
 
 
-class Copy(Lease[K]):
-    """A lease as the queue makes it: empty, and without a step of Python.
+_set_grant: Final[Callable[[Lease[Any], Grant], None]] = vars(_Granted)["_grant"].__set__
 
-    Its holder has no business to know: it says that it is a `Lease`, and what is
-    made after its pattern (`dataclasses.replace`) is a rebuilt one.
-    """
 
-    __slots__ = ()
-
-    __init__ = object.__init__
-    __class__ = property(lambda copy: Lease)
+def lease_of(grant: Grant) -> Lease[Any]:
+    """The lease that the consumer holds. Made without its fields, which are seldom asked for."""
+    lease: Lease[Any] = Lease.__new__(Lease)
+    _set_grant(lease, grant)
+    return lease

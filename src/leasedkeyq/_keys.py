@@ -1,0 +1,45 @@
+"""The keys that the queue knows: the only place where a key's own code runs.
+
+`__hash__` and `__eq__` of a key are the user's. They may raise, and they may call the queue, which
+refuses while an operation is under way; so an operation looks its key up before it changes
+anything, and an error that passes through leaves the queue as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ._records import Entry
+
+
+class KeyMap:
+    """The entries of the queue, by their keys. Each operation but iteration is O(1)."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[object, Entry] = {}
+
+    def find(self, key: object) -> Entry | None:
+        return self._entries.get(key)
+
+    def add(self, key: object) -> Entry:
+        """The entry of a key that has none so far."""
+        entry = Entry(key)
+        self._entries[key] = entry
+        return entry
+
+    def remove(self, entry: Entry) -> None:
+        del self._entries[entry.key]
+
+    def same(self, one: object, other: object) -> bool:
+        return one is other or bool(one == other)
+
+    def distinct(self, keys: Iterable[object]) -> set[object]:
+        return set(keys)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())

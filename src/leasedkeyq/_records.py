@@ -1,0 +1,257 @@
+"""What the machine keeps, and what it tells others: one class for each role.
+
+`Entry`, a key and its waiting value; `Grant`, a copy in flight; `Waiter`, a call that waits;
+`Outbox`, what came of an operation for others; `Snapshot`, the whole state in the words of the
+specification. Their fields are changed by the machine alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+from math import inf
+from typing import NamedTuple, Protocol
+
+from ._deadlines import Deadline
+from ._linkedlist import LinkedList, Node
+from ._table import ABSENT, State
+from .lease import Issuer
+
+
+class Entry(Node):
+    """What the queue holds of one key. While it is available, this is its place in the line."""
+
+    __slots__ = (
+        *("key", "state", "value", "version", "attempts", "time"),
+        *("newest", "leases", "takers"),
+    )
+
+    key: object
+    state: State
+    # The waiting value (available, delayed or deferred; None if there is none), its version, the
+    # number of its deliveries, and its time, if that has not come.
+    value: object
+    version: int
+    attempts: int
+    time: Deadline | None
+    newest: int  # the version of the newest value that was accepted for the key
+    leases: Grant | None  # the live ones, reserved ones included: the newest value first
+    takers: LinkedList | None  # the takes that wait for the key
+
+    def __init__(self, key: object) -> None:
+        self.list = None
+        self.key = key
+        self.state = ABSENT
+        self.value = self.time = self.leases = self.takers = None
+        self.version = self.attempts = self.newest = 0
+
+    def grants(self) -> Iterator[Grant]:
+        """The copies in flight, the newest value first."""
+        grant = self.leases
+        while grant is not None:
+            yield grant
+            grant = grant.older
+
+    def newest_grant(self) -> Grant:
+        assert self.leases is not None
+        return self.leases
+
+    def admit(self, grant: Grant) -> None:
+        """One more copy is in flight. O(leases on the key)."""
+        newer, older = None, self.leases
+        while older is not None and older.version > grant.version:
+            newer, older = older, older.older
+        grant.older = older
+        if newer is None:
+            self.leases = grant
+        else:
+            newer.older = grant
+
+    def dismiss(self, grant: Grant) -> None:
+        """One copy less is in flight. O(leases on the key)."""
+        if self.leases is grant:
+            self.leases = grant.older
+        else:
+            newer = next(one for one in self.grants() if one.older is grant)
+            newer.older = grant.older
+        grant.older = None
+
+
+class Standing(Enum):
+    """What has become of a lease."""
+
+    LIVE = "live"
+    ACKED = "acknowledged"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class Grant:
+    """A copy in flight: under a lease, or reserved for a waiter that has not resumed."""
+
+    __slots__ = (
+        *("number", "issuer", "entry", "value", "version", "attempts", "attempt", "seen"),
+        *("duration", "deadline", "waiter", "standing", "older"),
+    )
+
+    number: int  # of the grant, in the order of all grants of the queue
+    issuer: Issuer
+    entry: Entry
+    value: object
+    version: int
+    attempts: int  # deliveries of the value, as it stands
+    attempt: int  # which of them the lease began with
+    seen: int  # the version last seen through the lease
+    duration: float  # as granted
+    deadline: Deadline | None  # of the lease; None for none, and while it is reserved
+    waiter: Waiter | None  # for which it is reserved
+    standing: Standing
+    older: Grant | None  # the next of the key's live leases, by version
+
+
+class Caller(Protocol):
+    """Whoever waits for a call, to the machine: an `asyncio.Future` is one."""
+
+    def cancelled(self) -> bool:
+        """True from the moment when nothing may be offered to the call any more."""
+
+
+class Patient:
+    """A caller that never leaves: the machine's own, until the shell sets another."""
+
+    def cancelled(self) -> bool:
+        return False
+
+
+class Outcome(Enum):
+    """What has become of a call that waits."""
+
+    WAITING = "waiting"
+    RESERVED = "a copy or a slot is reserved for it until it resumes"
+    DONE = "what it waited for has come about"
+    TIMED_OUT = "its timeout ran out first"
+    ENDED = "nothing can come to it any more"
+    LEFT = "it has resumed, or was cancelled"
+
+
+class Waiter(Node):
+    """A get, take, put, join or drain that could not be carried out at once."""
+
+    __slots__ = (
+        *("ticket", "kind", "key", "entry", "put", "duration", "timeout", "deadline"),
+        *("caller", "outcome", "grant"),
+    )
+
+    ticket: int  # rises with the order of arrival
+    kind: str
+    key: object  # of a take or a put
+    entry: Entry | None  # what a take waits for
+    put: tuple[object, str, float] | None  # what a put will do: value, event, delay
+    duration: float  # of the lease that a get or take will have
+    timeout: object  # as the caller gave it
+    deadline: Deadline | None  # of the wait
+    caller: Caller
+    outcome: Outcome
+    grant: Grant | None  # the copy that is reserved for it
+
+    def __init__(self, ticket: int, kind: str, key: object, timeout: object) -> None:
+        self.list = None
+        self.ticket = ticket
+        self.kind = kind
+        self.key = key
+        self.timeout = timeout
+        self.entry = self.put = self.deadline = self.grant = None
+        self.duration = inf
+        self.caller = PATIENT
+        self.outcome = Outcome.WAITING
+
+
+PATIENT = Patient()
+
+
+class Event(NamedTuple):
+    """Something that happened to the queue: an operation, or a step of one.
+
+    ``action`` is the specification's, in lower case; ``expire`` and ``ripen`` are the steps of a
+    reap, ``reserve`` is a hand-over to a waiter. What does not apply is None.
+    """
+
+    action: str
+    now: float
+    key: object = None
+    version: int | None = None  # of the value that it is about
+    number: int | None = None  # of the grant
+    ticket: int | None = None  # of the call that waits or resumes
+    detail: object = None  # the policy of a put, the place of a release, the duration of a lease
+
+
+class Outbox:
+    """What came of an operation for others. Whoever drives the machine empties it."""
+
+    __slots__ = ("alarm", "changed", "dropped", "events", "left", "woken")
+
+    def __init__(self) -> None:
+        self.changed = False  # something is in it; set back by whoever empties it
+        self.woken: deque[Waiter] = deque()  # calls that can resume
+        self.left: deque[Waiter] = deque()  # calls that left during an operation: cancel them
+        self.alarm = inf  # when `Machine.time_out` wants to be called
+        self.dropped: list[object] = []  # values, whose finalizers are the user's code
+        self.events: list[Event] | None = None  # filled if it is a list
+
+
+class Copy(NamedTuple):
+    """A value in the line."""
+
+    key: object
+    value: object
+    version: int
+    attempts: int
+
+
+class Held(NamedTuple):
+    """A value that is delayed or deferred; its time is minus infinity if it has come."""
+
+    key: object
+    value: object
+    version: int
+    attempts: int
+    time: float
+
+    def order(self) -> tuple[float, int]:
+        return self.time, self.version
+
+
+class Flight(NamedTuple):
+    """A copy in flight: reserved for the call with that ticket, or leased until the deadline."""
+
+    number: int
+    key: object
+    value: object
+    version: int
+    attempts: int
+    ticket: int | None
+    deadline: float
+
+
+class Wait(NamedTuple):
+    """A call that waits, and until when."""
+
+    ticket: int
+    kind: str
+    key: object
+    deadline: float
+
+
+class Snapshot(NamedTuple):
+    """The whole state, in the words of the specification."""
+
+    phase: str  # "open", "shut" or "closed"
+    puts: int  # how many values were accepted: the version of the newest
+    returned: tuple[Copy, ...]  # the first part of the line, front first
+    arrived: tuple[Copy, ...]  # the rest of it
+    delayed: tuple[Held, ...]  # by time, then version
+    deferred: tuple[Held, ...]
+    flight: tuple[Flight, ...]  # by number
+    waiting: tuple[Wait, ...]  # by ticket
+    slots: tuple[int, ...]  # tickets of the puts that have a slot reserved

@@ -1,0 +1,268 @@
+"""The synchronous half of the asyncio shell: futures, and one timer.
+
+It makes no decision. It reads the loop's clock, carries the operation out on the machine, and then
+empties the outbox: wakes the calls whose wait is over, arms the timer, cancels the calls that left
+meanwhile, and lets values go. The coroutines over it are in `_queue`.
+"""
+
+from __future__ import annotations
+
+import sys
+from asyncio import (
+    AbstractEventLoop,
+    InvalidStateError,
+    QueueEmpty,
+    QueueFull,
+    TimerHandle,
+    get_running_loop,
+)
+from collections.abc import Callable
+from math import inf
+from time import get_clock_info
+from typing import Any, Final, NoReturn, TypeVar
+from weakref import ref
+
+from ._checks import InFlightPolicy, text
+from ._machine import AT_ONCE, NOWAIT, Delivery, Machine, WouldWait
+from ._records import Outbox, Waiter
+from .lease import Lease
+
+T = TypeVar("T")
+
+if sys.version_info >= (3, 12):
+    _mark: Callable[[], object] = get_running_loop  # tells the loop that runs, cheaply
+else:
+
+    def _mark() -> object:
+        """What a loop that runs leaves in its thread: get_running_loop makes a system call."""
+        return sys.get_asyncgen_hooks()[0]
+
+
+class Shell:
+    """What a queue does without waiting. To be subclassed by `LeasedKeyQueue`."""
+
+    __slots__ = (
+        *("__weakref__", "_machine", "_outbox", "_always_timed"),
+        *("_loop", "_mark", "_timer", "_armed"),
+    )
+
+    def __init__(
+        self,
+        *,
+        default_lease_timeout: float | None = None,
+        maxsize: int = 0,
+        if_in_flight: InFlightPolicy = "update",
+    ) -> None:
+        self._machine = Machine(default_lease_timeout, maxsize, if_in_flight)
+        self._outbox: Outbox = self._machine.outbox
+        self._always_timed = default_lease_timeout is not None and default_lease_timeout != inf
+        self._loop: AbstractEventLoop = NO_LOOP
+        self._mark: object = None  # what `_mark` tells while that loop runs
+        self._timer: TimerHandle | None = None
+        self._armed = inf  # the time that the timer is set for; infinity without one
+
+    # -- operations that never wait ---------------------------------------------
+
+    def put_nowait(
+        self,
+        key: Any,
+        value: Any,
+        *,
+        if_in_flight: InFlightPolicy | None = None,
+        delay: float = AT_ONCE,
+    ) -> None:
+        """`put`, or asyncio.QueueFull if it would have to wait for a slot. O(1). Spec: ``Put``."""
+        try:
+            self._put(key, value, if_in_flight, delay, NOWAIT)
+        except WouldWait:
+            raise QueueFull(
+                f"the queue is full, and has no slot for key {text(key)}: await put(), or put it"
+                " again when something was acknowledged"
+            ) from None
+
+    def get_nowait(self, *, lease_timeout: float | None = None) -> Delivery:
+        """`get`, or asyncio.QueueEmpty if nothing is available. O(1). Spec: ``Get``."""
+        try:
+            call = self._get(NOWAIT, lease_timeout)
+        except WouldWait:
+            raise QueueEmpty("nothing is available: await get(), or ask later") from None
+        assert not isinstance(call, Waiter)
+        return call
+
+    def take_nowait(self, key: Any, *, lease_timeout: float | None = None) -> Delivery:
+        """`take`, or asyncio.QueueEmpty if the key is not available. O(1). Spec: ``Take``."""
+        try:
+            call = self._take(key, NOWAIT, lease_timeout)
+        except WouldWait:
+            raise QueueEmpty(
+                f"no copy of key {text(key)} is available: await take(), or ask later"
+            ) from None
+        assert not isinstance(call, Waiter)
+        return call
+
+    def ack_nowait(self, lease: Lease[Any]) -> None:
+        """`ack`, as a plain method. O(1). Spec: ``Ack``."""
+        now = self._begin(sets_deadline=False)
+        try:
+            self._machine.ack(lease, now)
+        finally:
+            if self._outbox.changed:
+                self._deliver()
+
+    def release_nowait(
+        self, lease: Lease[Any], *, requeue_front: bool = False, delay: float = AT_ONCE
+    ) -> None:
+        """`release`, as a plain method. O(1). Spec: ``Release``."""
+        self._do(self._machine.release, lease, requeue_front, delay)
+
+    def extend_nowait(self, lease: Lease[Any], timeout: float | None = None) -> None:
+        """`extend`, as a plain method. O(1). Spec: ``Extend``."""
+        self._do(self._machine.extend, lease, timeout)
+
+    # -- what the coroutines are made of -----------------------------------------
+
+    def _put(
+        self, key: object, value: object, policy: object, delay: object, timeout: object
+    ) -> Waiter | None:
+        now = self._begin(timeout is not None or delay is not AT_ONCE)
+        try:
+            waiter = self._machine.put(key, value, policy, delay, timeout, now)
+            if waiter is not None:
+                waiter.caller = self._loop.create_future()
+            return waiter
+        finally:
+            if self._outbox.changed:
+                self._deliver()
+
+    def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
+        now = self._begin(timeout is not None or lease_timeout is not None)
+        try:
+            call = self._machine.get(timeout, lease_timeout, now)
+            if isinstance(call, Waiter):
+                call.caller = self._loop.create_future()
+            return call
+        finally:
+            if self._outbox.changed:
+                self._deliver()
+
+    def _take(self, key: object, timeout: object, lease_timeout: object) -> Delivery | Waiter:
+        now = self._begin(timeout is not None or lease_timeout is not None)
+        try:
+            call = self._machine.take(key, timeout, lease_timeout, now)
+            if isinstance(call, Waiter):
+                call.caller = self._loop.create_future()
+            return call
+        finally:
+            if self._outbox.changed:
+                self._deliver()
+
+    def _do(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Any other operation of the machine."""
+        now = self._begin(sets_deadline=True)
+        try:
+            outcome = operation(*arguments, now)
+            if isinstance(outcome, Waiter):
+                outcome.caller = self._loop.create_future()
+            return outcome
+        finally:
+            if self._outbox.changed:
+                self._deliver()
+
+    def _resume(self, waiter: Waiter) -> Any:
+        """The wait of a call is over."""
+        now = self._begin(waiter.duration != inf)
+        try:
+            return self._machine.resume(waiter, now)
+        finally:
+            if self._outbox.changed:
+                self._deliver()
+
+    def _leave(self, waiter: Waiter) -> None:
+        """A call was cancelled, or closed as a coroutine: nothing may stay with it."""
+        self._machine.cancel(waiter, self._loop.time())
+        if self._outbox.changed:
+            self._deliver()
+
+    # -- the loop ------------------------------------------------------------------
+
+    def _begin(self, sets_deadline: bool) -> float:
+        """Check that the queue's own loop runs; returns the time, or 0 while it matters not."""
+        if _mark() is not self._mark or self._mark is None:
+            self._check_loop()
+        if sets_deadline or self._always_timed or self._machine.timed:
+            return self._loop.time()
+        return 0.0  # to read the clock takes a fifth of a cycle
+
+    def _check_loop(self) -> None:
+        """The queue belongs to the loop that it first worked in."""
+        loop = get_running_loop()
+        if self._loop is NO_LOOP:
+            self._loop = loop
+        elif loop is not self._loop:
+            raise RuntimeError(
+                f"{self!r} belongs to the event loop in which it was first used, and this is"
+                " another: use one queue for each loop"
+            )
+        self._mark = _mark()
+
+    def _deliver(self, not_before: float = -inf) -> None:
+        """Empty the outbox. An operation that is under way does so itself when it is over."""
+        outbox, loop = self._outbox, self._loop
+        while outbox.changed and not self._machine.busy:
+            outbox.changed = False
+            while outbox.woken:
+                future: Any = outbox.woken.popleft().caller
+                try:
+                    future.set_result(None)
+                except InvalidStateError:
+                    pass  # cancelled meanwhile: it will come to by itself
+                except RuntimeError:
+                    if not loop.is_closed():
+                        raise  # otherwise nobody is left to be woken
+            while outbox.left:
+                self._machine.cancel(outbox.left.popleft(), loop.time())
+            if outbox.alarm != self._armed:
+                self._arm(max(outbox.alarm, not_before))
+            if outbox.dropped:
+                outbox.dropped.clear()  # last: what it frees may call the queue
+
+    def _arm(self, alarm: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed = self._outbox.alarm
+        if alarm != inf and not self._loop.is_closed():
+            self._timer = self._loop.call_at(alarm, _ring, ref(self))
+
+    def _time_out(self) -> None:
+        """The timer has fired; up to one resolution of the clock early, as asyncio may."""
+        now = self._loop.time()
+        early = now < self._armed
+        self._timer = None
+        self._armed = inf
+        try:
+            self._machine.time_out(now)
+        finally:
+            self._deliver(now + _resolution(self._loop) if early else -inf)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} lives in one event loop and cannot be copied or pickled")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}>"
+
+
+NO_LOOP: Final = AbstractEventLoop()  # stands for the loop of a queue that has not worked yet
+
+
+def _resolution(loop: AbstractEventLoop) -> float:
+    """The step of a loop's clock, in seconds."""
+    resolution: float = getattr(loop, "_clock_resolution", get_clock_info("monotonic").resolution)
+    return resolution
+
+
+def _ring(queue: ref[Shell]) -> None:
+    """The timer's callback. It holds no reference, so a dropped queue is freed at once."""
+    alive = queue()
+    if alive is not None:
+        alive._time_out()
