@@ -2,7 +2,7 @@
 
     python -m benchmarks.worker CASES SETTINGS
 
-Both are JSON; so is every line that it prints: the name of a case that begins, or a result.
+Both are JSON; so is every line that it prints: the name of a case that begins, or what it found.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import json
 import sys
 from dataclasses import asdict
 
-from . import footprint, growth, speed, stalls  # noqa: F401 (they enter their cases)
-from .registry import CASES, Settings
+from .cases import CASES, Settings
+from .rivals import Builds, builds
 
 
-async def run(name: str, settings: Settings) -> None:
-    async for result in CASES[name](settings):
-        print(json.dumps(asdict(result)), flush=True)
+async def run(name: str, settings: Settings, classes: Builds) -> None:
+    async for found in CASES[name](settings, classes):
+        print(json.dumps(asdict(found)), flush=True)
 
 
 if __name__ == "__main__":
     settings = Settings(**json.loads(sys.argv[2]))
+    classes = builds(settings.folders)
     for name in json.loads(sys.argv[1]):
         print(json.dumps(name), flush=True)
-        asyncio.run(run(name, settings))
+        asyncio.run(run(name, settings, classes))

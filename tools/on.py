@@ -79,6 +79,12 @@ def selected(which: str) -> list[str]:
     return words.get(which, [which])
 
 
+def git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def uv(*arguments: str | Path, **variables: str) -> None:
     # Only what is on the machine: never fetch an interpreter.
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", **variables}
@@ -180,15 +186,8 @@ def run(minor: str, build: str, command: list[str]) -> int:
     }
     package = variables.get("LEASEDKEYQ_UNDER_TEST", "leasedkeyq")
     compiled = "LEASEDKEYQ_EXTENSIONS" in BUILDS[build]
-    quick_look: list[str | Path] = [
-        programs / "python",
-        "-c",
-        CHECK,
-        package,
-        str(folder),
-        str(compiled),
-    ]
-    for line in (quick_look, [programs / command[0], *command[1:]]):
+    quick_look = [str(programs / "python"), "-c", CHECK, package, str(folder), str(compiled)]
+    for line in (quick_look, [str(programs / command[0]), *command[1:]]):
         if status := subprocess.run(line, cwd=ROOT, env=variables, check=False).returncode:
             return status
     return 0

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-ROOT = Path(__file__).parents[1]
+from tools.on import ROOT, git
+
 console = Console(soft_wrap=True)
 
 
@@ -72,11 +73,6 @@ def run_all(targets: list[str], jobs: int) -> list[Step]:
         return [*pool.map(lambda target: run(target, jobs, running), targets)]
 
 
-def git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
 def record(path: Path, steps: list[Step], seconds: float) -> None:
     """The run in TOML; a string of JSON is one of TOML too."""
 
@@ -84,11 +80,11 @@ def record(path: Path, steps: list[Step], seconds: float) -> None:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     machine = f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}"
-    changed = bool(git("status", "--porcelain", "--untracked-files=no").strip())
+    changed = bool(git("status", "--porcelain", "--untracked-files=no"))
     lines = [
         "# The last run of `make deep`, which writes this file.",
         f"date = {time.strftime('%Y-%m-%d')}",
-        f"commit = {quoted(git('rev-parse', 'HEAD').strip())}",
+        f"commit = {quoted(git('rev-parse', 'HEAD'))}",
         f"changed = {str(changed).lower()}  # since that commit",
         f"machine = {quoted(machine)}",
         f"seconds = {seconds:.0f}",
