@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,9 +25,9 @@ DEEP = ROOT / "docs" / "assurance" / "deep.toml"
 class Rule:
     id: str
     text: str
-    code: tuple[str, ...]
-    properties: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
+    code: Sequence[str]
+    properties: Sequence[str] = ()
+    actions: Sequence[str] = ()
     beyond: str = ""
 
     @property
@@ -47,10 +47,8 @@ def groups() -> dict[str, str]:
 
 @cache
 def rules() -> dict[str, Rule]:
-    return {
-        name: Rule(name, **{k: v if isinstance(v, str) else tuple(v) for k, v in row.items()})
-        for name, row in _load(RULES)["rules"].items()
-    }
+    table: dict[str, dict[str, Any]] = _load(RULES)["rules"]
+    return {name: Rule(name, **row) for name, row in table.items()}
 
 
 @cache
@@ -86,6 +84,10 @@ def _checked_by(config: str) -> Iterator[str]:
 
 def _links(places: Mapping[str, Place]) -> str:
     return ", ".join(place.link(f"`{name}`") for name, place in places.items())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "&#124;")
 
 
 def rule_text(rule: Rule) -> str:
@@ -129,7 +131,7 @@ def properties() -> str:
         words = place.comment or words  # a comment may stand before the property's auxiliaries
         if name in models():
             text = re.sub(r"`(\w+)'", r"`\1`", re.sub(r"^\d+\. ", "", words))
-            lines.append(f"| {place.link(f'`{name}`')} | {text.replace('|', '&#124;')} |")
+            lines.append(f"| {place.link(f'`{name}`')} | {_cell(text)} |")
             words = ""
     return "\n".join(lines)
 
@@ -165,25 +167,15 @@ def totals() -> str:
 
 def deep() -> str:
     """The record of the last deep run, as it was written down."""
-    record = _load(DEEP)
-    if not record:
+    if not (record := _load(DEEP)):
         return "No deep run has been recorded on this version yet."
-    facts = [f"{k}: {v}" for k, v in record.items() if not isinstance(v, dict | list)]
-    lines = [" · ".join(facts), ""]
-    for name, table in record.items():
-        if isinstance(table, dict):
-            lines += [f"**{name}**", "", "| what | found |", "| --- | --- |"]
-            lines += [f"| {what} | {_number(found)} |" for what, found in table.items()] + [""]
-        elif isinstance(table, list):
-            heads = list(table[0])
-            lines += [f"**{name}**", "", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-            lines += ["| " + " | ".join(_number(row.get(h, "")) for h in heads) + " |" for row in table]
-            lines.append("")
+    changed = ", changed since" if record["changed"] else ""
+    run = f"{record['date']}, commit `{record['commit'][:10]}`{changed}; {record['machine']}"
+    lines = [f"{run}.\n", "| step | | seconds | what it said |", "| --- | --- | ---: | --- |"]
+    for step in record["step"]:
+        verdict, said = "passed" if step["passed"] else "**failed**", _cell(step["said"])
+        lines.append(f"| {step['target']} | {verdict} | {step['seconds']:,} | {said} |")
     return "\n".join(lines)
-
-
-def _number(found: object) -> str:
-    return f"{found:,}" if isinstance(found, int) else str(found)
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from docutils import nodes
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer, TextLexer
+from pygments import highlight  # type: ignore[import-untyped]
+from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+from pygments.lexers import PythonLexer, TextLexer  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from docs._ext import assurance, measurements, pictures, sources
+
+TEXTS = {**assurance.PARTS, "life": pictures.life_table, "figures": measurements.figures}
 
 
 def raw(text: str) -> nodes.raw:
@@ -40,10 +42,9 @@ class Generated(SphinxDirective):
     """A table or a sentence that is written from the sources."""
 
     required_arguments = 1
-    parts = {**assurance.PARTS, "life": pictures.life_table, "figures": measurements.figures}
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(self.parts[self.arguments[0]]())
+        return self.parse_text_to_nodes(TEXTS[self.arguments[0]]())
 
 
 class Folded(Generated):
@@ -117,19 +118,23 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             reference["refuri"] = f"{uri}#{anchor}" if anchor else uri
 
 
-def link_docstring(app: Sphinx, what: str, name: str, obj: object, _: object, text: list[str]) -> None:
+def link_docstring(
+    app: Sphinx, what: str, name: str, obj: object, _: object, text: list[str]
+) -> None:
     """Link a method to its source, and the actions that it names to the specification."""
-    definition = sources.definitions().get(name.partition(".")[2])
-    spec = sources.spec_definitions()
-    begin = next((n for n, line in enumerate(text) if line.startswith("Spec:")), len(text))
-    for number in range(begin, len(text)):
-        text[number] = re.sub(
-            r"``(\w+)``",
-            lambda m: f"`{m[1]} <source:{spec[m[1]].path}#L{spec[m[1]].line}>`__"
-            if m[1] in spec
-            else m[0],
-            text[number],
-        )
+    places, spec = sources.definitions(), sources.spec_definitions()
+    definition = places.get(qualified := name.partition(".")[2]) or places.get(
+        qualified.replace("LeasedKeyQueue", "Shell")
+    )
+
+    def linked(match: re.Match[str]) -> str:
+        place = spec.get(match[1])
+        return f"`{match[1]} <source:{place.path}#L{place.line}>`__" if place else match[0]
+
+    if any("Spec: " in line for line in text):
+        whole, _, actions = "\n".join(text).partition("Spec: ")
+        linked_actions = re.sub(r"``(\w+)``", linked, actions)
+        text[:] = f"{whole}Spec: {linked_actions}".splitlines()
     if definition and what in {"method", "class", "exception"}:
         text += ["", f"`Source <source:{definition.path}#L{definition.line}>`__", ""]
 

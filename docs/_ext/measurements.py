@@ -9,6 +9,7 @@ from typing import Any
 from docs._ext.sources import ROOT
 
 RESULTS = ROOT / "docs" / "_static" / "bench" / "results.json"
+BUILDS = ("compiled", "pure")
 
 
 def load() -> dict[str, Any]:
@@ -17,40 +18,44 @@ def load() -> dict[str, Any]:
 
 
 def version() -> str:
-    """The Python that the page shows: the newest that was measured."""
-    return list(load()["found"])[-1]
+    """The Python that the page shows: the newest that was measured, as most have it."""
+    return [name for name in map(str, load()["found"]) if "PGO" not in name][-1]
 
 
 def figures() -> str:
     """The figures that the queue is held to; one that is missed says so."""
     found = load()
-    lines = [f"| CPython {version()} | at most | measured | |", "| --- | ---: | ---: | --- |"]
+    rows: dict[str, dict[str, str]] = {}
     for figure in found["figures"]:
-        measured = figure["measured"].get(version())
-        if measured is None:
-            continue
-        verdict = "**missed**" if measured > figure["bar"] else "kept"
-        lines.append(f"| {figure['what']} | {figure['bar']:.3g} | {measured:.3g} | {verdict} |")
+        measured, bar = figure["measured"].get(version()), figure["bar"]
+        if measured is not None:
+            missed = bar is not None and round(measured, 2) > bar
+            cell = f"**missed: {measured:.2f}**" if missed else f"{measured:.2f}"
+            cell += f" of {bar:.3g}" if bar is not None else ""
+            rows.setdefault(figure["what"], {})[figure["build"]] = cell
+    run = f"CPython {version()}, {found['date']}, commit `{found['commit'][:10]}`"
+    lines = [
+        f"{run}. What was measured, of what was to be reached at most.\n",
+        "| what | " + " | ".join(BUILDS) + " |",
+        "| --- " * (1 + len(BUILDS)) + "|",
+    ]
+    for what, cells in rows.items():
+        lines.append(f"| {what} | " + " | ".join(cells.get(build, "") for build in BUILDS) + " |")
     return "\n".join(lines)
 
 
 def chart(case: str, against: str) -> str:
-    """A bar for each subject of a case, or for each size if it was measured at several."""
-    rows = [
-        row
-        for row in load()["found"][version()]
-        if (row["case"], row["against"]) == (case, against)
-        and (row["size"] is None or row["subject"] == "leasedkeyq")
-    ]
-    longest = max(row["value"] for row in rows)
+    """A bar for what a case is compared with, and for each thing that was found of it."""
+    bars = {against: 1.0}
+    for row in load()["found"][version()]:
+        if (row["case"], row["against"]) == (case, against):
+            size = f", {row['size']:,}" if row["size"] else ""
+            bars[row["subject"] + size] = row["value"]
+    longest = max(bars.values())
     lines = [
-        f"<tr><th>{html.escape(_label(row))}</th>"
-        f'<td><div style="width:{100 * row["value"] / longest:.0f}%"></div></td>'
-        f"<td>{row['value']:.2f}</td></tr>"
-        for row in rows
+        f"<tr><th>{html.escape(name)}</th>"
+        f'<td><div style="width:{100 * value / longest:.0f}%"></div></td>'
+        f"<td>{value:.2f}</td></tr>"
+        for name, value in bars.items()
     ]
     return f'<table class="bars">{"".join(lines)}</table>'
-
-
-def _label(row: dict[str, Any]) -> str:
-    return f"{row['size']:,}" if row["size"] else str(row["subject"])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from docs._ext.sources import ROOT
+from leasedkeyq._table import TABLE
 
 PACKAGE = ROOT / "src" / "leasedkeyq"
 
@@ -16,7 +17,8 @@ PACKAGE = ROOT / "src" / "leasedkeyq"
 def draw(dot: str, title: str) -> str:
     """A graph as a picture that can stand in a page and takes the page's colours."""
     command = [str(Path(sys.executable).with_name("graphviz-pure")), "-Tsvg"]
-    graph = f'digraph "{title}" {{ node [fontname=Arial]; edge [fontname=Arial]; {dot} }}'
+    look = "bgcolor=transparent; node [fontname=Arial]; edge [fontname=Arial]"
+    graph = f'digraph "{title}" {{ {look}; {dot} }}'
     run = subprocess.run(command, input=graph, capture_output=True, text=True, check=True)
     return f'<div class="picture">{run.stdout[run.stdout.index("<svg") :]}</div>'
 
@@ -32,7 +34,7 @@ def life() -> str:
         f'{state} -> {target} [fontsize=11 label="{_together(events)}"]'
         for (state, target), events in ways.items()
     ]
-    return "rankdir=LR; node [shape=box style=rounded]; " + "; ".join(lines)
+    return "rankdir=TB; node [shape=box style=rounded]; " + "; ".join(lines)
 
 
 def _together(events: list[str]) -> str:
@@ -43,34 +45,37 @@ def _together(events: list[str]) -> str:
     return "\\n".join([put] * bool(policies) + others)
 
 
-def cells() -> list[tuple[str, str, str, tuple[str, ...]]]:
+def cells() -> list[tuple[str, str, str, list[str]]]:
     """The table: state, event, effect, and the states that it can lead to."""
-    from leasedkeyq._table import TABLE
-
-    return [
-        (state.name, event, move.effect.name, tuple(dict.fromkeys((move.next.name, move.later.name))))
-        for state, moves in TABLE.items()
-        for event, move in moves.items()
-    ]
+    names = {state: state.name for state in TABLE}
+    found = []
+    for state, moves in TABLE.items():
+        for event, move in moves.items():
+            targets = [names[to] for to in dict.fromkeys((move.next, move.later)) if to in names]
+            found.append((state.name, event, move.effect.name, targets))
+    return found
 
 
 def life_table() -> str:
     lines = ["| state | event | effect | next |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| {state} | {event} | {effect.lower()} | {' or '.join(targets)} |"
+        f"| {state} | {event} | {effect.lower()} | {' or '.join(targets) or '–'} |"
         for state, event, effect, targets in cells()
     ]
     return "\n".join(lines)
 
 
-def imports() -> dict[str, list[str]]:
-    """The modules of the package, and of each all that it imports from the package."""
+def imports() -> dict[str, dict[str, bool]]:
+    """Of each module those that it imports from the package, and whether for more than types."""
     found = {}
     for path in sorted(PACKAGE.glob("*.py")):
-        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        relative = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 1]
-        names = {n.module or alias.name for n in relative for alias in n.names}
-        found[path.stem] = sorted(names & {p.stem for p in PACKAGE.glob("*.py")})
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        typing = [
+            n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)
+        ]
+        only = {node for branch in typing for node in ast.walk(branch)}
+        relative = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 1]
+        found[path.stem] = {node.module: node not in only for node in relative if node.module}
     return found
 
 
@@ -79,7 +84,9 @@ def modules() -> str:
     for name, needs in imports().items():
         number = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
         lines.append(f'{name} [label="{name}\\n{number} lines"]')
-        lines += [f"{name} -> {needed}" for needed in needs]
+        lines += [
+            f"{name} -> {to} [style={'solid' if real else 'dashed'}]" for to, real in needs.items()
+        ]
     return "; ".join(lines)
 
 

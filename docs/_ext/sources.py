@@ -26,8 +26,8 @@ class Place:
 
 def shown() -> list[Path]:
     """The files that the manual shows."""
-    patterns = ("src/leasedkeyq/*.py", "spec/*.tla", "spec/*.toml", "tests/**/*.py")
-    patterns += ("docs/_static/bench/*.json", "docs/assurance/*.toml")
+    code = ("src/leasedkeyq/*.py", "spec/*.tla", "tests/**/*.py")
+    patterns = (*code, "spec/*.toml", "docs/_static/bench/*.json", "docs/assurance/*.toml")
     return sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
 
 
@@ -63,8 +63,7 @@ def spec_definitions() -> dict[str, Place]:
 def tests() -> dict[str, dict[str, Place]]:
     """The tests that claim each rule, by their pytest ids (parameters left out)."""
     claims: dict[str, dict[str, Place]] = {}
-    for path, text in _read("tests/**/*.py")
-    patterns += ("docs/_static/bench/*.json", "docs/assurance/*.toml"):
+    for path, text in _read("tests/**/*.py"):
         for name, node, claimed in claims_in(text):
             for rule in claimed:
                 claims.setdefault(rule, {})[f"{path}::{name}"] = Place(path, node.lineno)

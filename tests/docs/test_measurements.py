@@ -1,48 +1,62 @@
-"""The performance page shows what the benchmarks found, all of it."""
+"""The performance page shows what was recorded, and marks what is missed."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from docs._ext import measurements
+from tests.docs.manual import DOCS
 
-FOUND = {
-    "case": "cycle",
-    "subject": "leasedkeyq",
-    "against": "asyncio.Queue",
-    "size": None,
-    "value": 1.5,
-    "low": 1.4,
-    "high": 1.6,
-    "rounds": 30,
-}
+FOUND = {"case": "cycle", "against": "asyncio.Queue", "size": None}
 RESULTS = {
+    "date": "2026-11-24",
+    "commit": "0123456789abcdef",
     "figures": [
-        {"what": "put + get + ack", "bar": 1.6, "measured": {"3.11": 1.5, "3.13": None}},
-        {"what": "hand-over", "bar": 1.4, "measured": {"3.11": 1.23456, "3.13": 1.3}},
+        {
+            "what": "cycle",
+            "build": "compiled",
+            "bar": 1.1,
+            "measured": {"3.12": 1.0, "3.13": 1.104},
+        },
+        {"what": "cycle", "build": "pure", "bar": 2.35, "measured": {"3.12": 1.0, "3.13": 2.36}},
+        {"what": "nowait", "build": "pure", "bar": None, "measured": {"3.12": 1.0, "3.13": 0.5}},
+        {"what": "elsewhere", "build": "pure", "bar": 1, "measured": {"3.12": 1.0, "3.13": None}},
     ],
-    "found": {"3.11": [FOUND], "3.13": [FOUND]},
+    "found": {
+        "3.12": [],
+        "3.13": [
+            {**FOUND, "subject": "compiled", "value": 1.0},
+            {**FOUND, "subject": "pure", "value": 2.0},
+        ],
+        "3.13 PGO": [],
+    },
 }
 
 
-def test_figures_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missed_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "RESULTS", tmp_path / "results.json")
     measurements.RESULTS.write_text(json.dumps(RESULTS))
-    assert measurements.figures().splitlines()[2:] == [
-        "| put + get + ack | 1.6 | 1.5 | – |",
-        "| hand-over | 1.4 | 1.23 | 1.3 |",
+    about, *table = measurements.figures().splitlines()
+    assert about.startswith("CPython 3.13, 2026-11-24, commit `0123456789`")
+    assert table[3:] == [
+        "| cycle | 1.10 of 1.1 | **missed: 2.36** of 2.35 |",
+        "| nowait |  | 0.50 |",
     ]
-    for version in ("3.11", "3.13"):
-        image = f'alt="cycle, CPython {version}" src="data:image/svg+xml;base64,'
-        assert measurements.pictures().count(image) == 1
+    bar = r"<th>(.*?)</th>.*?width:(\d+)%.*?<td>([\d.]+)</td>"
+    assert re.findall(bar, measurements.chart("cycle", "asyncio.Queue")) == [
+        ("asyncio.Queue", "50", "1.00"),
+        ("compiled", "50", "1.00"),
+        ("pure", "100", "2.00"),
+    ]
 
 
-def test_nothing_is_made_up_without_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measurements, "RESULTS", tmp_path / "results.json")
-    assert "before the first" in measurements.figures()
-    assert measurements.pictures() == ""
+def test_every_chart_of_the_page_was_measured() -> None:
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    charts = re.findall(r"^```\{chart\} (.*) / (.*)$", page, re.MULTILINE)
+    assert len(charts) == 3
+    for case, against in charts:
+        assert measurements.chart(case, against).count("<tr>") > 1
