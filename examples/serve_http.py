@@ -2,113 +2,117 @@
 
     python examples/serve_http.py
 
-A request becomes an item of the queue, and the handler waits for its answer. Workers lease items.
-One that dies in the middle of the work takes nothing with it: the lease runs out, and the request
-goes to another, ahead of all that came later. The client notices a delay and nothing else.
+A request becomes an item of the queue, whose key is the answer that the handler waits for. Workers
+lease items. One that dies in the middle of the work takes nothing with it: the lease runs out, and
+the request goes to another, ahead of all that came later. What no worker survives is given up, and
+requests wait when the queue is full. A server that is to end, by Ctrl-C or otherwise, first answers
+what it has accepted.
 """
 
 import asyncio
 import random
 from collections import Counter
-from contextlib import suppress
-from itertools import count
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from aiohttp import web
 
-from leasedkeyq import LeasedKeyQueue
+from leasedkeyq import LeasedKeyQueue, LeaseExpiredError, QueueClosedError
 
 LEASE = 0.2  # seconds; the longest that a request waits for a dead worker
+ATTEMPTS = 10
+MAXSIZE = 50  # requests that are accepted and not answered
+PATIENCE = 3.0  # seconds, for a request to be accepted and, in the end, to be answered
 WORKERS = 4
 CLIENTS = 100
 
-Job = tuple[str, "asyncio.Future[str]"]
-Requests = LeasedKeyQueue[int, Job]
+Answer = asyncio.Future[web.Response]
 
 
 class WorkerDiedError(Exception):
     """Whatever ends a worker without warning."""
 
 
-class Pool:
-    """Workers of which some die; for each that does, another takes its place."""
-
-    def __init__(self, queue: Requests, chance_of_death: float, seed: int) -> None:
-        self.queue = queue
-        self.chance = chance_of_death
-        self.random = random.Random(seed)
-        self.deaths = 0
-
-    async def work(self) -> None:
-        while True:
-            _, (text, answer), lease = await self.queue.get()
-            await asyncio.sleep(0)  # where a real worker would work
-            if self.random.random() < self.chance:
-                raise WorkerDiedError  # with the lease in its hands
-            await self.queue.ack(lease)
-            if not answer.done():  # the client may have gone
-                answer.set_result(text.upper())
-
-    async def one_after_another(self) -> None:
-        while True:
-            with suppress(WorkerDiedError):
-                await self.work()
-            self.deaths += 1
-
-
 class Server:
     """Puts each request into the queue and answers when a worker has done it."""
 
-    def __init__(self, queue: Requests) -> None:
-        self.queue = queue
-        self.number = count(1)
+    def __init__(self, respond: Callable[[str], Awaitable[str]]) -> None:
+        self.respond = respond
+        self.queue = LeasedKeyQueue[Answer, str](default_lease_timeout=LEASE, maxsize=MAXSIZE)
+        self.deaths = 0
 
     async def handle(self, request: web.Request) -> web.Response:
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        await self.queue.put(next(self.number), (await request.text(), answer))
-        return web.Response(text=await answer)
+        answer: Answer = asyncio.get_running_loop().create_future()
+        try:
+            await self.queue.put(answer, await request.text(), timeout=PATIENCE)
+        except (QueueClosedError, TimeoutError):
+            return web.Response(status=503)
+        return await answer
 
-    def application(self) -> web.Application:
+    async def work(self) -> None:
+        async for answer, text, lease in self.queue:
+            if lease.attempt > ATTEMPTS:
+                response = web.Response(status=500)
+            else:
+                response = web.Response(text=await self.respond(text))
+            with suppress(LeaseExpiredError, QueueClosedError):  # too late: it is not ours any more
+                self.queue.ack_nowait(lease)
+                if not answer.done():  # the client may have gone
+                    answer.set_result(response)
+
+    async def one_after_another(self) -> None:
+        """Keep one worker at work until the queue is closed."""
+        while True:
+            with suppress(WorkerDiedError):
+                return await self.work()
+            self.deaths += 1
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        """The address, while it is served."""
         app = web.Application()
         app.router.add_post("/", self.handle)
-        return app
+        runner = web.AppRunner(app, shutdown_timeout=PATIENCE)
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(self.one_after_another()) for _ in range(WORKERS)]
+            try:
+                await runner.setup()
+                await web.TCPSite(runner, "127.0.0.1", 0).start()
+                yield "http://{}:{}/".format(*runner.addresses[0])
+            finally:
+                await self.end()
+                for worker in workers:
+                    worker.cancel()
+                await runner.cleanup()
+
+    async def end(self) -> None:
+        """Accept no more, and answer what was accepted; what takes too long is told so."""
+        await self.queue.drain(PATIENCE)
+        for answer in await self.queue.available_keys():
+            if not answer.done():
+                answer.set_result(web.Response(status=503))
 
 
-async def ask(session: aiohttp.ClientSession, url: str, text: str) -> str:
-    async with session.post(url, data=text) as response:
-        response.raise_for_status()
-        return await response.text()
-
-
-async def serve(chance_of_death: float, seed: int) -> tuple[list[str], int]:
-    """Ask a hundred things over loopback: the answers, and how many workers died."""
-    async with Requests(default_lease_timeout=LEASE) as queue:
-        pool = Pool(queue, chance_of_death, seed)
-        workers = [asyncio.create_task(pool.one_after_another()) for _ in range(WORKERS)]
-        runner = web.AppRunner(Server(queue).application())
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            async with aiohttp.ClientSession() as session:
-                asked = (ask(session, f"http://{host}:{port}/", f"job {n}") for n in range(CLIENTS))
-                answers = await asyncio.gather(*asked)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            await runner.cleanup()
-        assert await queue.qsize() + await queue.inflight_size() == 0
-    return answers, pool.deaths
+async def respond(text: str) -> str:
+    if random.random() < 0.1:
+        raise WorkerDiedError  # with the lease in its hands
+    return text.upper()
 
 
 async def main() -> None:
-    answers, deaths = await serve(chance_of_death=0.1, seed=random.randrange(1_000_000))
+    async def ask(text: str) -> str:
+        async with session.post(url, data=text, raise_for_status=True) as response:
+            return await response.text()
+
+    server = Server(respond)
+    async with server.serve() as url, aiohttp.ClientSession() as session:
+        answers = await asyncio.gather(*(ask(f"job {n}") for n in range(CLIENTS)))
     asked = Counter(f"JOB {n}" for n in range(CLIENTS))
-    print(f"{CLIENTS} requests, {len(answers)} answered, {deaths} workers died")
+    print(f"{CLIENTS} requests, {len(answers)} answered, {server.deaths} workers died")
     print("every request answered once" if Counter(answers) == asked else "answers are wrong")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())

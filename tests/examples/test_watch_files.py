@@ -40,7 +40,8 @@ async def mirror_while(
     of the test.
     """
     write("there from the start", "yes")(source)
-    started, reports, said = asyncio.Event(), asyncio.Queue[str](), []
+    started, reports = asyncio.Event(), asyncio.Queue[str]()
+    said: list[str] = []
 
     def report(path: Path, done: str) -> None:
         started.set()
