@@ -414,10 +414,11 @@ class Model:
         for waiter in filter(lambda waiter: waiter.waits, self.waiters):
             if waiter.kind == "put" and self._items() < self.maxsize:
                 waiter.outcome = "RESERVED"
-            elif waiter.kind == "join" and self._items() == 0:
-                waiter.outcome = "DONE"
             elif waiter.kind in ("get", "take") and self.phase == "shut":
                 waiter.outcome = "WAITING" if self._may_come(waiter.key) else "CLOSED"
+        for waiter in filter(lambda waiter: waiter.waits, self.waiters):
+            if waiter.kind == "join" and self._items() == 0:
+                waiter.outcome = "DONE"
         if not self._work() and any(w.waits and w.kind == "drain" for w in self.waiters):
             self._close()
 

@@ -1,11 +1,10 @@
-"""Keys that make trouble, and values of which it can be seen who keeps them.
-
-The hashes of keys collide, and their own code can be made to go wrong.
-"""
+"""Keys and values that make trouble: what a user's own code can do to an operation."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, ClassVar
 from weakref import WeakSet
 
@@ -14,31 +13,64 @@ class BoomError(Exception):
     """What a key raises."""
 
 
-class Key:
-    """Equal by name; all hashes are the same. Its n-th use from `arm` on sets off a charge."""
+class Trouble:
+    """Something that happens in the midst of an operation, at the n-th chance from `arm` on.
 
-    fuse: ClassVar[int] = 0
+    A chance is: each time that a key's own code runs ("key"), that a value ends ("value"), or
+    that a line of the package begins ("line"). Between any two lines the collector may run
+    somebody's finalizer, and the interpreter a signal's handler.
+    """
+
+    package: ClassVar[str]
+    where: ClassVar[str] = ""
+    left: ClassVar[int] = 0
     charge: ClassVar[Callable[[], object]]
+    tracer: ClassVar[Any] = None  # that was there before
+
+    @classmethod
+    def arm(cls, where: str, left: int, charge: Callable[[], object]) -> None:
+        cls.where, cls.left, cls.charge = where, left, charge
+        if where == "line":
+            cls.tracer = sys.gettrace()
+            sys.settrace(cls.trace)
+
+    @classmethod
+    def disarm(cls) -> bool:
+        """True if it has happened."""
+        if cls.where == "line":
+            sys.settrace(cls.tracer)
+        went_off = cls.where != "" and cls.left <= 0
+        cls.where = ""
+        return went_off
+
+    @classmethod
+    def chance(cls, where: str) -> None:
+        if where == cls.where:
+            cls.left -= 1
+            if cls.left == 0:
+                cls.charge()
+
+    @classmethod
+    def trace(cls, frame: FrameType, event: str, _argument: object) -> Any:
+        if not frame.f_globals.get("__name__", "").startswith(cls.package):
+            return None
+        if event == "line":
+            cls.chance("line")
+        return cls.trace
+
+
+class Key:
+    """Equal by name; all hashes are the same."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    @classmethod
-    def arm(cls, fuse: int, charge: Callable[[], object]) -> None:
-        cls.fuse, cls.charge = fuse, charge
-
-    @classmethod
-    def burn(cls) -> None:
-        cls.fuse -= 1
-        if cls.fuse == 0:
-            cls.charge()
-
     def __hash__(self) -> int:
-        self.burn()
+        Trouble.chance("key")
         return 7
 
     def __eq__(self, other: object) -> bool:
-        self.burn()
+        Trouble.chance("key")
         return isinstance(other, Key) and self.name == other.name
 
     def __repr__(self) -> str:
@@ -58,6 +90,9 @@ class Value:
         self.number = number
         self.made.add(self)
 
+    def __del__(self) -> None:
+        Trouble.chance("value")
+
     @classmethod
     def alive(cls) -> list[int]:
         return sorted(value.number for value in cls.made)
@@ -73,7 +108,7 @@ class Value:
 
 def frozen(lease: Any) -> bool:
     """Do its fields refuse to be set?"""
-    for field in ("token", "key"):
+    for field in ("token", "key", "attempt"):
         try:
             setattr(lease, field, "other")
         except AttributeError:

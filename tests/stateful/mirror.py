@@ -9,12 +9,12 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cache
 from math import inf, nan
 from types import CodeType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 from weakref import WeakSet
 
@@ -24,21 +24,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests import subject
 from tests.model import model
+from tests.model.model import Model
 from tests.stateful import keys
-from tests.stateful.keys import Key, Value
+from tests.stateful.keys import Key, Trouble, Value
 
-NAMES = "abcd"  # d is for keys that make trouble, and so is mostly new to the queue
+NAMES = "abcd"  # d is for what must be new to the queue, and so mostly is
 CENSUS: Counter[str] = Counter()  # of operations, of errors, and of rare states
 RARE = [
-    "cancelled before it began",
-    "cancelled twice",
     "cancelled with a copy reserved",
+    "cancelled with a slot reserved",
     "a key raised",
-    "a key called the queue",
+    "in the midst: refused",
+    "in the midst: done",
     "2 live leases on one key",
     "3 live leases on one key",
-    "release to a key that is available",
     "lease ended with a deferred value",
+    "a deferred value with a time",
+    "a delayed value next to a lease",
+    "two or more puts wait",
+    "shut, and calls wait",
+    "a drain waits",
     "clock step over several deadlines",
     "three or more lease deadlines",
     "stale lease used",
@@ -46,20 +51,35 @@ RARE = [
 
 # -- what the rules draw from
 
+Moment: TypeAlias = tuple[str, int]
+Seconds: TypeAlias = float | None
+
 names = st.sampled_from("abc")
-policies = st.sampled_from(model.POLICIES)
+policies = st.sampled_from([None, *model.POLICIES])
 crowding = st.sampled_from(["buffer", *model.POLICIES, "buffer"])
 deferring = st.sampled_from(["defer", *model.POLICIES, "defer"])
 durations = st.sampled_from([None, 1, 2, 3, 5, 2.5, inf])
+delays = st.sampled_from([0, 0, 0, 1, 2, 3.5, inf])
 waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**400)])
-LOOKS = ("peek", "contains", "available_keys", "inflight_keys", "qsize", "inflight_size")
 picks = st.integers(0, 9)  # one of several, counted round
 rarely = st.integers(0, 7).map(lambda number: number == 4)
-bad_durations = st.sampled_from(["nan", "0", "-1", "-inf", "'1'", "[]", "1j"])
 # How far the clock goes before a step, and to which of the deadlines to come.
 moments = st.tuples(
     st.sampled_from(["stay", "stay", "stay", "later", "before", "at", "after"]), st.integers(0, 3)
 )
+NOW: Moment = ("stay", 0)
+
+LOOKS = (
+    *("peek", "contains", "available_keys", "available_items", "inflight_keys", "delayed_keys"),
+    *("qsize", "inflight_size", "delayed_size"),
+)
+# What the first arguments of an operation are, where they are not what they look like.
+LEADING = {
+    "put": ("key", "value"),
+    **dict.fromkeys(("take", "discard", "peek", "contains"), ("key",)),
+    **dict.fromkeys(("ack", "release", "extend", "refresh", "superseded", "deadline"), ("lease",)),
+    **dict.fromkeys(("resume", "cancel"), ("call",)),
+}
 
 
 @dataclass
@@ -67,15 +87,20 @@ class Outcome:
     """What came of an operation: a value, or an error."""
 
     value: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def forget(self) -> None:
         """It was as expected. A traceback would keep everything alive that took part."""
         if self.error:
             self.error.__traceback__ = self.error.__context__ = self.error.__cause__ = None
 
+    @property
+    def failure(self) -> str:
+        """The error by name: the classes of a package and of the model are not the same."""
+        return type(self.error).__name__ if self.error else ""
+
     def __str__(self) -> str:
-        return repr(type(self.error).__name__ if self.error else self.value)
+        return self.failure or repr(self.value)
 
 
 def outcome(function: Callable[..., Any], *arguments: Any) -> Outcome:
@@ -83,6 +108,23 @@ def outcome(function: Callable[..., Any], *arguments: Any) -> Outcome:
         return Outcome(function(*arguments))
     except Exception as error:  # noqa: BLE001 (whatever it is, it must be the model's)
         return Outcome(error=error)
+
+
+def plain(thing: Any) -> Any:
+    """As the model has it: names for keys, and tuples for tuples of any kind."""
+    if isinstance(thing, Key):
+        return thing.name
+    if isinstance(thing, (tuple, list, set)):
+        kind: Any = tuple if isinstance(thing, tuple) else type(thing)
+        return kind(map(plain, thing))
+    return thing
+
+
+def seen(snapshot: Any, gone: list[int]) -> tuple[Any, ...]:
+    """A snapshot as the model has it, without the calls that were cancelled and have not left."""
+    shown: list[Any] = [*plain(snapshot)]
+    shown[7] = tuple(row for row in shown[7] if row[0] not in gone)
+    return tuple(shown)
 
 
 @cache
@@ -99,11 +141,15 @@ class Granted:
 
 
 @dataclass(eq=False)
-class Waiting:
-    """A call that was not served at once: its name in the program, and what it is in the model."""
+class Call:
+    """One that could not be answered at once: its name in the program, and in the model."""
 
     name: str
-    twin: model.Call | None = None
+    ticket: int
+
+
+# What one may do in the midst of an operation, as its place in time and what it comes to.
+Reading: TypeAlias = tuple[str, Callable[[Model], Outcome]]
 
 
 class Counted(RuleBasedStateMachine):
@@ -115,55 +161,77 @@ class Counted(RuleBasedStateMachine):
 
 
 class Mirror(Counted):
-    """The rules that cannot wait. A subclass says how to operate the queue under test."""
+    """Everything that can be done to a queue, in any order, at any time.
+
+    A subclass says how to do it to the queue under test.
+    """
 
     package: ClassVar[Any] = subject
+    kind: ClassVar[str]  # of what is under test, for the census
+    template: ClassVar[str]  # of the program
+    indent: ClassVar[str] = ""  # of its steps
+    snapshot: ClassVar[str]  # the source of one
+    health: ClassVar[str]  # the source of the check
     now = 0.0
     failed = False  # then there is nothing more to compare
     last_result = ""  # its name in the program
-    intruder = ""  # the method that a key calls
+    instead: ClassVar[dict[str, str]] = {}  # the error that the last operation raises for another
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
         self.leases: list[Granted] = []
-        self.calls: list[Waiting] = []
+        self.calls: list[Call] = []
         self.values = 0
-        self.in_names: dict[str, Any] = {
-            "inf": inf,
-            "nan": nan,
-            "Key": Key,
-            "boom": keys.boom,
-            "copy": copy,
-            "frozen": keys.frozen,
-            "UUID": UUID,
-            "Value": Value,
-            "Lease": self.package.Lease,
-        }
-        Key.fuse = 0
+        self.inside: list[Outcome] = []  # what was done in the midst of an operation
+        helpers = (copy, plain, seen, inf, nan, Key, Value, Trouble, UUID)
+        self.in_names: dict[str, Any] = {getattr(it, "__name__", repr(it)): it for it in helpers}
+        self.in_names |= {"boom": keys.boom, "frozen": keys.frozen, "Lease": self.package.Lease}
+        self.in_names["intrude"] = self.intrude
+        Trouble.disarm()
+        Trouble.package = self.package.PACKAGE
         Value.made = WeakSet()
 
     # -- what a subclass provides
 
-    def open(self, default: float | None) -> None:
-        """Make the queue, and a second one that is foreign to it."""
+    def open(self, arguments: str) -> None:
+        """Make the queue, and a lease of another one."""
         raise NotImplementedError
 
-    def operate(self, method: str, *arguments: str) -> Outcome:
-        """Do it to the queue under test, and note it."""
+    def source(self, method: str, arguments: list[str], vary: bool = False) -> str:
+        """How one does it; or one way of several."""
         raise NotImplementedError
 
-    def look(self) -> tuple[Any, ...]:
-        """All introspection of the queue under test, as `expected_look` has it."""
+    def do(self, make: Callable[[], Any]) -> Outcome:
+        """Do it, and what is to be done after each operation."""
         raise NotImplementedError
 
-    def intrusion(self, method: str) -> str:
-        """The source of a function that calls the queue from inside a key's own code."""
+    def intrude(self, make: Callable[[], Any]) -> None:
+        """Do it in the midst of something else."""
         raise NotImplementedError
 
-    def program(self) -> str:
-        """The steps as a program."""
+    def is_waiting(self, value: Any) -> bool:
+        """Is it what one gets that must wait?"""
         raise NotImplementedError
+
+    def keep_call(self, call: Call, value: Any) -> None:
+        """A call waits."""
+        raise NotImplementedError
+
+    def was_told(self, call: Call) -> bool:
+        """Does the caller know that its wait is over?"""
+        raise NotImplementedError
+
+    def cancel_while_waiting(self, call: Call) -> None:
+        """From now on nothing may be offered to it."""
+        raise NotImplementedError
+
+    def drive(self, call: Call) -> tuple[str, Reading]:
+        """The source of letting a call go on, and how it reads if that is refused."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """What a subclass knows more than the rest."""
 
     # -- how steps are made
 
@@ -174,81 +242,18 @@ class Mirror(Counted):
         self.lines.append(line)
         exec(line, self.in_names)
 
+    def program(self) -> str:
+        """The steps as a program."""
+        steps = "\n".join(self.indent + line for line in self.lines)
+        parts = (keys.BoomError, Trouble, Key, keys.boom, Value, keys.frozen, plain, seen)
+        helpers = "\n\n".join(inspect.getsource(part) for part in parts)
+        return self.template.format(package=self.package.PACKAGE, helpers=helpers, steps=steps)
+
     def fail(self, reason: str, line: str = "", cause: BaseException | None = None) -> None:
         if line:
             self.lines.append(line)
         self.failed = True
         raise AssertionError(f"{reason}\n\n{self.program()}") from cause
-
-    def pass_time(self, moment: tuple[str, int]) -> None:
-        """Let the clock go to just before, exactly to, or past one of the next deadlines."""
-        kind, index = moment
-        deadlines = sorted({d for d in self.deadlines() if self.now < d < inf})
-        if kind == "later":
-            self.set_clock(self.now + index)  # whatever the model has to say about it
-        if kind in ("stay", "later") or not deadlines:
-            return
-        deadline = deadlines[index % len(deadlines)]
-        # Within one resolution of asyncio's clock, so that timers fire; and never back.
-        just_before = max(self.now, deadline - 5e-10)
-        self.set_clock({"before": just_before, "at": deadline, "after": deadline + 0.5}[kind])
-        if kind != "before" and index:
-            self.count("clock step over several deadlines")
-
-    def set_clock(self, now: float) -> None:
-        self.now = now
-
-    def deadlines(self) -> list[float]:
-        grants = [grant.deadline for grant in self.model.grants.values()]
-        return grants + [call.deadline for call in self.model.calls]
-
-    def both(self, method: str, arguments: list[str], twins: list[Any]) -> Outcome:
-        """Do it to the model, too, and compare. Returns what came of it in the model."""
-        expected = outcome(getattr(self.model, method), *twins, self.now)
-        actual = self.operate(method, *arguments)
-        self.compare(actual, expected)
-        return expected
-
-    def compare(self, actual: Outcome, expected: Outcome) -> None:
-        self.count(f"error: {type(expected.error).__name__}" if expected.error else "")
-        if type(actual.error).__name__ != type(expected.error).__name__:
-            self.fail(f"{actual} where the model has {expected}", cause=actual.error)
-        if isinstance(expected.value, model.Call):
-            if isinstance(actual.value, tuple):
-                self.fail(f"{actual} where the model waits")
-        elif isinstance(expected.value, tuple):
-            self.receive(actual.value, expected.value)
-        elif actual.value != expected.value:
-            self.fail(f"{actual} where the model has {expected}")
-        actual.forget()
-        expected.forget()
-
-    def receive(self, actual: Any, expected: model.Delivery) -> None:
-        """A lease was granted."""
-        twin_key, twin_value, twin = expected
-        if not isinstance(actual, tuple):
-            self.fail(f"{actual!r} where the model delivers {expected}")
-        key, value, lease = actual
-        if (key.name, value, lease.key.name) != (twin_key, twin_value, twin_key):
-            self.fail(f"{actual} where the model delivers {expected}")
-        if self.leases:
-            last = max(self.leases, key=lambda granted: granted.twin.number)
-            token = self.in_names[last.name].token
-            if (token < lease.token) != (last.twin.number < twin.number):
-                sign = "<" if last.twin.number < twin.number else ">"
-                line = f"assert {last.name}.token {sign} lease{len(self.leases) + 1}.token"
-                self.fail("tokens do not sort in the order of grants", line)
-        granted = Granted(f"lease{len(self.leases) + 1}", twin)
-        self.in_names[granted.name] = lease
-        self.hold(f"frozen({granted.name})")
-        self.hold(f"str(UUID({granted.name}.token)) == {granted.name}.token")
-        self.hold(f"UUID({granted.name}.token).version == 8")
-        self.hold(f"{granted.name}.token != foreign.token")
-        self.hold(f"{granted.name} == copy({granted.name})")
-        self.hold(f"hash({granted.name}) == hash(copy({granted.name}))")
-        for earlier in self.leases[-1:]:
-            self.hold(f"{granted.name} != copy({earlier.name})")
-        self.leases.append(granted)
 
     def hold(self, claim: str) -> None:
         """What is true, whatever the model has done."""
@@ -262,18 +267,138 @@ class Mirror(Counted):
             CENSUS[what] += 1
             event(what)
 
-    def value(self) -> str:
-        """A value that was never put before; sometimes None, which is one like any other."""
-        self.values += 1
-        return repr(None if self.values % 8 == 0 else self.values)
+    def set_clock(self, now: float) -> None:
+        self.now = now
+
+    def pass_time(self, moment: Moment) -> None:
+        """Let the clock go to just before, exactly to, or past one of the times to come."""
+        kind, index = moment
+        if kind == "later":
+            self.set_clock(self.now + index)  # whatever the model has to say about it
+        copies = [*self.model.delayed.values(), *self.model.deferred.values()]
+        times = {waiter.deadline for waiter in self.model.waiters} | {copy.time for copy in copies}
+        times |= {grant.deadline for grant in self.model.grants.values()}
+        to_come = sorted(time for time in times if self.now < time < inf)
+        if kind in ("stay", "later") or not to_come:
+            return
+        time = to_come[index % len(to_come)]
+        # Within one resolution of asyncio's clock, so that timers fire; and never back.
+        just_before = max(self.now, time - 5e-10)
+        self.set_clock({"before": just_before, "at": time, "after": time + 0.5}[kind])
+        if kind != "before" and index:
+            self.count("clock step over several deadlines")
 
     @staticmethod
-    def put_source(value: str) -> str:
-        return value if value == "None" else f"Value({value})"
+    def written(method: str, twins: tuple[Any, ...]) -> list[str]:
+        """The arguments of an operation as source."""
+        kinds = [*LEADING.get(method, ()), *[""] * len(twins)]
+        forms: dict[str, Callable[[Any], str]] = {
+            "": repr,
+            "key": lambda name: f"Key({name!r})",
+            "value": lambda number: "None" if number is None else f"Value({number})",
+            "lease": lambda granted: granted.name,
+            "call": lambda call: call.name,
+        }
+        return [forms[kind](twin) for kind, twin in zip(kinds, twins, strict=False)]
+
+    def on_model(self, method: str, *twins: Any) -> Callable[[Model], Outcome]:
+        """The operation, to be done to a model."""
+
+        def act(on: Model) -> Outcome:
+            given = [*twins, self.now]
+            if LEADING.get(method) == ("lease",):
+                given[0] = given[0].twin
+            elif LEADING.get(method) == ("call",):
+                given[0] = self.twin(given[0])
+            return outcome(getattr(on, method), *given)
+
+        return act
+
+    def operate(self, method: str, arguments: list[str]) -> Outcome:
+        """Do it to the queue under test, and note it."""
+        self.count(f"{self.kind}: {method}")
+        self.instead = {}
+        source = f"lambda: {self.source(method, arguments, vary=True)}"
+        self.last_result = f"result{len(self.lines)}"
+        self.lines.append(f"{self.last_result} = do({source})")
+        return self.do(self.evaluate(source))
+
+    def both(self, method: str, *twins: Any) -> Outcome:
+        """Do it to the model, too, and compare. Returns what came of it in the model."""
+        expected = self.on_model(method, *twins)(self.model)
+        actual = self.operate(method, self.written(method, twins))
+        self.compare(actual, expected)
+        return expected
+
+    def alike(self, actual: Outcome, expected: Outcome) -> bool:
+        if actual.error or expected.error:
+            return actual.failure == self.instead.get(expected.failure, expected.failure)
+        if isinstance(expected.value, model.Waiter) or self.is_waiting(actual.value):
+            return isinstance(expected.value, model.Waiter) and self.is_waiting(actual.value)
+        shown, meant = plain(actual.value), expected.value
+        if isinstance(meant, tuple) and isinstance(shown, tuple):
+            return bool(shown[:2] == meant[:2] and shown[2].key.name == meant[0])
+        return bool(shown == meant)
+
+    def compare(self, actual: Outcome, expected: Outcome) -> None:
+        """Note what must have come of the last operation, and see that it has."""
+        result, value = self.last_result, expected.value
+        error = self.instead.get(expected.failure, expected.failure)
+        if error:
+            self.count(f"error: {error}")
+            self.lines.append(f"assert {result} == {error!r}, {result}")
+        elif isinstance(value, tuple):
+            self.lines.append(f"assert plain({result})[:2] == {value[:2]!r}, {result}")
+            self.lines.append(f"lease{len(self.leases) + 1} = {result}[2]")
+        elif isinstance(value, model.Waiter):
+            self.lines.append(f"assert is_waiting({result}), {result}")
+        else:
+            self.lines.append(f"assert plain({result}) == {value!r}, {result}")
+        if not self.alike(actual, expected):
+            self.fail(f"{actual} where the model has {expected}", cause=actual.error)
+        if isinstance(value, tuple):
+            self.receive(actual.value[2], value[2])
+        elif isinstance(value, model.Waiter):
+            self.calls.append(Call(f"call{value.ticket}", value.ticket))
+            self.keep_call(self.calls[-1], actual.value)
+        self.lines.append(f"{result} = None")
+        actual.forget()
+        expected.forget()
+        for call in [call for call in self.calls if not self.twin(call)]:
+            self.calls.remove(call)
+            self.execute(f"{call.name} = None")
+
+    def receive(self, lease: Any, twin: model.Lease) -> None:
+        """A lease was granted."""
+        granted = Granted(f"lease{len(self.leases) + 1}", twin)
+        if self.leases:
+            last = max(self.leases, key=lambda granted: granted.twin.number)
+            sign = "<" if last.twin.number < twin.number else ">"
+            self.in_names[granted.name] = lease
+            self.hold(f"{last.name}.token {sign} {granted.name}.token")
+        self.in_names[granted.name] = lease
+        self.hold(f"{granted.name}.attempt == {twin.attempt}")
+        self.hold(f"frozen({granted.name})")
+        self.hold(f"str(UUID({granted.name}.token)) == {granted.name}.token")
+        self.hold(f"UUID({granted.name}.token).version == 8")
+        self.hold(f"{granted.name}.token != foreign.token")
+        self.hold(f"{granted.name} == copy({granted.name})")
+        self.hold(f"hash({granted.name}) == hash(copy({granted.name}))")
+        for earlier in self.leases[-1:]:
+            self.hold(f"{granted.name} != copy({earlier.name})")
+        self.leases.append(granted)
+
+    # -- what there is to choose from
+
+    def value(self) -> int | None:
+        """A value that was never put before; sometimes None, which is one like any other."""
+        self.values += 1
+        return None if self.values % 8 == 0 else self.values
 
     def new_name(self, otherwise: str) -> str:
         """Of a key that the queue has nothing of, so that all goes as meant; if there is one."""
-        known = {*self.model.available_keys(self.now), *self.model.inflight_keys(self.now)}
+        looks = (self.model.available_keys, self.model.inflight_keys, self.model.delayed_keys)
+        known = {name for look in looks for name in look(self.now)}
         return next((name for name in reversed(NAMES) if name not in known), otherwise)
 
     def live(self) -> list[Granted]:
@@ -285,7 +410,8 @@ class Mirror(Counted):
         if pick >= 8:
             leases = [granted for granted in self.leases if granted not in leases][-3:]
         elif pick >= 5:
-            others = {*self.model.deferred, *self.model.available_keys(self.now)}
+            others = {*self.model.deferred, *self.model.delayed}
+            others |= self.model.available_keys(self.now)
             leases = [granted for granted in leases if granted.twin.key in others] or leases
         if not leases:
             return None
@@ -294,100 +420,171 @@ class Mirror(Counted):
             self.count("stale lease used")
         return granted
 
-    # -- rules
+    def twin(self, call: Call) -> model.Waiter | None:
+        return next((w for w in self.model.waiters if w.ticket == call.ticket), None)
 
-    @initialize(default=st.sampled_from([None, 2, 4]), dropped=rarely)
-    def begin(self, default: float | None, dropped: bool) -> None:
+    def unfinished(self) -> list[tuple[Call, model.Waiter]]:
+        return [(call, twin) for call in self.calls if (twin := self.twin(call))]
+
+    def over(self) -> list[Call]:
+        """Calls that can resume; one that was cancelled while it waited never does."""
+        pairs = self.unfinished()
+        return [call for call, twin in pairs if twin.outcome != "WAITING" and not twin.cancelled]
+
+    # -- rules: values
+
+    @initialize(
+        default=st.sampled_from([None, 2, 4]),
+        maxsize=st.sampled_from([0, 0, 0, -1, 1, 2, 3]),
+        policy=st.sampled_from(model.POLICIES),
+        dropped=rarely,
+    )
+    def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
         self.dropped = dropped  # the queue ends without being closed
-        self.model = model.Model(default)
-        self.open(default)
+        self.model = Model(default, maxsize, policy)
+        arguments = f"default_lease_timeout={default}, maxsize={maxsize}, if_in_flight={policy!r}"
+        self.open(arguments)
 
-    @rule(name=names, policy=policies, moment=moments)
-    def put(self, name: str, policy: str, moment: tuple[str, int]) -> None:
+    @rule(name=names, policy=policies, delay=delays, timeout=waits, moment=moments)
+    def put(
+        self, name: str, policy: str | None, delay: float, timeout: Seconds, moment: Moment
+    ) -> None:
         self.pass_time(moment)
-        self.do_put(name, policy)
+        self.do_put(name, policy, delay, timeout)
 
-    def do_put(self, name: str, policy: str) -> None:
+    def do_put(
+        self, name: str, policy: str | None, delay: float = 0, timeout: Seconds = 0
+    ) -> Outcome:
         in_flight = name in self.model.inflight_keys(self.now)
         self.count(f"put {policy} {'in flight' if in_flight else ''}")
-        value = self.value()
-        arguments = [f"Key({name!r})", self.put_source(value), repr(policy)]
-        self.both("put", arguments, [name, self.evaluate(value), policy])
+        return self.both("put", name, self.value(), policy, delay, timeout)
 
-    @rule(order=st.permutations("abc"), policy=policies)
-    def put_in_line(self, order: list[str], policy: str) -> None:
+    @rule(order=st.permutations("abc"), policy=policies, delay=delays)
+    def put_in_line(self, order: list[str], policy: str | None, delay: float) -> None:
         """A line with an order in it, and a second value for the one who stands in front."""
         for name in order:
             self.do_put(name, "update")
-        self.do_put(order[0], policy)
+        self.do_put(order[0], policy, delay)
+
+    @rule(
+        order=st.permutations("abc"),
+        delays=st.tuples(delays, delays, delays),
+        again=delays,
+        policy=policies,
+        moment=moments,
+    )
+    def put_later(
+        self,
+        order: list[str],
+        delays: tuple[float, float, float],
+        again: float,
+        policy: str | None,
+        moment: Moment,
+    ) -> None:
+        """Values that ripen, and one of them is met by another before that."""
+        for name, delay in zip(order, delays, strict=True):
+            self.do_put(name, "update", delay)
+        self.do_put(order[1], policy, again)
+        self.pass_time(moment)
+        self.do_put(order[0], policy, again)
 
     @rule(
         method=st.sampled_from(LOOKS),
         name=names,
         lease_timeout=st.integers(1, 3),
+        delay=st.integers(0, 3),
         later=st.integers(0, 3),
     )
-    def look_first(self, method: str, name: str, lease_timeout: int, later: int) -> None:
-        """What has ended by now is seen by whichever method happens to look first."""
+    def look_first(
+        self, method: str, name: str, lease_timeout: int, delay: int, later: int
+    ) -> None:
+        """What is due by now is seen by whichever method happens to look first."""
         name = self.new_name(name)
         self.put_and_take(name, "update", lease_timeout, 1)
+        self.do_put(self.new_name(name), None, delay)
         self.set_clock(self.now + later)
-        if method in ("peek", "contains"):
-            self.both(method, [f"Key({name!r})"], [name])
-            return
-        expected = outcome(getattr(self.model, method), self.now)
-        if isinstance(expected.value, set):
-            expected.value = {Key(name) for name in sorted(expected.value)}
-        self.compare(self.operate(method), expected)
+        for each in (method, *LOOKS):
+            self.both(each, *([name] if each in ("peek", "contains") else []))
 
     @rule(name=names, policy=crowding, lease_timeout=durations, times=st.integers(1, 3))
-    def put_and_take(self, name: str, policy: str, lease_timeout: float | None, times: int) -> None:
+    def put_and_take(self, name: str, policy: str, lease_timeout: Seconds, times: int) -> None:
         """The shortest way to several leases on one key, which chance alone seldom finds."""
         for _ in range(times):
             self.do_put(name, policy)
-            arguments = [f"Key({name!r})", "0", repr(lease_timeout)]
-            self.both("take", arguments, [name, 0, lease_timeout])
+            self.both("take", name, 0, lease_timeout)
 
-    @rule(name=names, policy=deferring, front=st.booleans(), pick=picks)
-    def put_while_leased(self, name: str, policy: str, front: bool, pick: int) -> None:
-        """And this to a value that was put during a lease, which then ends."""
+    @rule(
+        name=names,
+        policy=deferring,
+        delay=delays,
+        again=delays,
+        lease_timeout=durations,
+        pick=picks,
+        moment=moments,
+    )
+    def put_while_leased(
+        self,
+        name: str,
+        policy: str,
+        delay: float,
+        again: float,
+        lease_timeout: Seconds,
+        pick: int,
+        moment: Moment,
+    ) -> None:
+        """A value that was put during a lease, which then ends; or another is put before that."""
         name = self.new_name(name)
-        self.put_and_take(name, "buffer", None, 1)
-        self.do_put(name, policy)
+        self.put_and_take(name, "buffer", lease_timeout, 1 + (pick == 9))
+        self.do_put(name, policy, delay)
         self.do_put(NAMES[NAMES.index(name) - 1], "update")  # to have a line, and an order in it
-        if pick % 3 and name in self.model.deferred:
+        if pick % 2:
+            self.do_put(name, ("update", "defer", "buffer")[pick % 3], again)
+        self.pass_time(moment)
+        granted = next((one for one in self.live() if one.twin.key == name), None)
+        if granted is None:
+            return  # all that is in flight is reserved
+        if name in self.model.deferred:
             self.count("lease ended with a deferred value")
-            granted = next((one for one in self.live() if one.twin.key == name), None)
-            if granted is None:
-                return  # all that is in flight is reserved
-            if pick % 3 == 1:
-                self.both("ack", [granted.name], [granted.twin])
-            else:
-                self.both("release", [granted.name, repr(front)], [granted.twin, front])
+        if pick % 3 == 1:
+            self.both("ack", granted)
+        else:
+            self.both("release", granted, pick % 3 == 2, 0 if pick % 3 == 2 else again)
+
+    @rule(name=names, moment=moments)
+    def discard(self, name: str, moment: Moment) -> None:
+        self.pass_time(moment)
+        self.both("discard", name)
+
+    # -- rules: leases
 
     @rule(pick=picks, moment=moments)
-    def ack(self, pick: int, moment: tuple[str, int]) -> None:
+    def ack(self, pick: int, moment: Moment) -> None:
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
-            self.both("ack", [granted.name], [granted.twin])
+            self.both("ack", granted)
 
-    @rule(pick=picks, front=st.booleans(), moment=moments)
-    def release(self, pick: int, front: bool, moment: tuple[str, int]) -> None:
+    @rule(pick=picks, front=st.booleans(), delay=delays, moment=moments)
+    def release(self, pick: int, front: bool, delay: float, moment: Moment) -> None:
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
-            if granted.twin.key in self.model.available_keys(self.now):
-                self.count("release to a key that is available")
-            self.both("release", [granted.name, repr(front)], [granted.twin, front])
+            self.both("release", granted, front, delay)
 
     @rule(pick=picks, timeout=durations, again=st.booleans(), moment=moments)
-    def extend(
-        self, pick: int, timeout: float | None, again: bool, moment: tuple[str, int]
-    ) -> None:
+    def extend(self, pick: int, timeout: Seconds, again: bool, moment: Moment) -> None:
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
-            self.both("extend", [granted.name, repr(timeout)], [granted.twin, timeout])
+            self.both("extend", granted, timeout)
             if again:  # from the duration that was granted, not from the last one
-                self.both("extend", [granted.name, "None"], [granted.twin, None])
+                self.both("extend", granted, None)
+
+    @rule(
+        method=st.sampled_from(["refresh", "superseded", "deadline"]), pick=picks, moment=moments
+    )
+    def look_through_a_lease(self, method: str, pick: int, moment: Moment) -> None:
+        self.pass_time(moment)
+        if granted := self.pick_lease(pick):
+            self.both(method, granted)
+            self.both("superseded", granted)
 
     @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.sampled_from([2, 4, inf]))
     def outlive_a_deadline(self, name: str, lease_timeout: int, timeout: float) -> None:
@@ -396,35 +593,31 @@ class Mirror(Counted):
         self.put_and_take(name, "update", lease_timeout, 1)
         deadline = self.now + lease_timeout
         if leases := self.live():
-            granted = leases[-1]
-            self.both("extend", [granted.name, repr(timeout)], [granted.twin, timeout])
+            self.both("extend", leases[-1], timeout)
         self.set_clock(deadline)
 
     @rule(
-        method=st.sampled_from(["ack", "release", "extend"]),
+        method=st.sampled_from(["ack", "release", "extend", "refresh"]),
         pick=picks,
         copied=st.booleans(),
         moment=moments,
     )
-    def use_rebuilt_lease(
-        self, method: str, pick: int, copied: bool, moment: tuple[str, int]
-    ) -> None:
+    def use_rebuilt_lease(self, method: str, pick: int, copied: bool, moment: Moment) -> None:
         """Token and key are enough while the lease is live, and no more than its word later."""
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
-            self.model.expire(self.now)
+            self.model.reap(self.now)
             rebuilt = f"Lease({granted.name}.token, Key({granted.twin.key!r}))"
             if copied:
                 rebuilt = f"copy({granted.name})"
-            more = {"ack": [], "release": ["False"], "extend": ["None"]}[method]
-            twins = [granted.twin, *map(self.evaluate, more)]
-            if granted.twin.number in self.model.grants or self.model.closed:
-                self.both(method, [rebuilt, *more], twins)
+            more: list[Any] = {"release": [False, 0], "extend": [None]}.get(method, [])
+            if granted.twin.number in self.model.grants or self.model.phase == "closed":
+                self.both(method, Granted(rebuilt, granted.twin), *more)
             else:
-                self.refuse(method, [rebuilt, *more], "InvalidLeaseError")
+                self.refuse(method, [rebuilt, *map(repr, more)], "InvalidLeaseError")
 
     @rule(
-        method=st.sampled_from(["ack", "release", "extend"]),
+        method=st.sampled_from(["ack", "release", "extend", "refresh", "superseded", "deadline"]),
         pick=picks,
         kind=st.sampled_from([3, 0, 3, 1, 4, 2]),
     )
@@ -436,31 +629,49 @@ class Mirror(Counted):
                 ["", "foreign", "Lease('x', Key('a'))", "", ""][kind],
                 "InvalidLeaseError",
             )
-            reserved = [call.grant.lease for call in self.model.calls if call.grant]
+            reserved = [grant.lease for grant in self.model.grants.values() if grant.ticket]
             if kind == 4 and reserved and self.leases:
                 guess = f"{self.leases[0].name}.token[:-12] + '{reserved[0].number:012x}'"
                 wrong = f"Lease({guess}, Key({reserved[0].key!r}))"
             if kind == 3 and (granted := self.pick_lease(pick)):
                 wrong = f"Lease({granted.name}.token, Key('other'))"
         if wrong:
-            more = {"ack": [], "release": ["False"], "extend": ["None"]}[method]
+            more = {"release": ["False", "0"], "extend": ["None"]}.get(method, [])
             self.refuse(method, [wrong, *more], error)
 
-    @rule(bad=bad_durations, name=names, pick=picks)
-    def give_bad_arguments(self, bad: str, name: str, pick: int) -> None:
-        """Refused before anything changes, and before anything else is looked at."""
+    # -- rules: bad input, and trouble
+
+    @rule(
+        bad=st.sampled_from(["nan", "0", "-1", "-inf", "'1'", "[]", "1j"]),
+        name=names,
+        pick=picks,
+    )
+    def give_nonsense(self, bad: str, name: str, pick: int) -> None:
+        """Bad input is refused before anything changes, by a closed queue too."""
         key = f"Key({name!r})"
         error = "TypeError" if bad in ("'1'", "[]", "1j") else "ValueError"
-        self.refuse("get", ["None", bad], error, even_closed=True)
-        self.refuse("take", [key, "None", bad], error, even_closed=True)
+        wrong: list[tuple[str, list[str]]] = [
+            ("get", ["None", bad]),
+            ("take", [key, "None", bad]),
+        ]
         if granted := self.pick_lease(pick):
-            self.refuse("extend", [granted.name, bad], error, even_closed=True)
+            wrong.append(("extend", [granted.name, bad]))
+            if bad != "0":
+                wrong.append(("release", [granted.name, "False", bad]))
         if bad in ("nan", "'1'", "1j"):
-            self.refuse("get", [bad, "None"], error, even_closed=True)
-            self.refuse("take", [key, bad, "None"], error, even_closed=True)
-        self.refuse("put", [key, "0", "'never'"], "ValueError", even_closed=True)
-        self.refuse("put", ["[]", "0", "'update'"], "TypeError")
+            wrong += [("get", [bad, "None"]), ("take", [key, bad, "None"])]
+            wrong += [("put", [key, "0", "None", "0", bad]), ("join", [bad]), ("drain", [bad])]
+        if bad != "0":
+            wrong.append(("put", [key, "0", "None", bad, "None"]))
+        for method, arguments in wrong:
+            self.refuse(method, arguments, error, even_closed=True)
+        self.refuse("put", [key, "0", "'never'", "0", "None"], "ValueError", even_closed=True)
+        if granted:
+            self.refuse("release", [granted.name, "True", "1"], "ValueError", even_closed=True)
+        if self.model.phase == "open":
+            self.refuse("put", ["[]", "0", "'update'", "0", "None"], "TypeError")
         self.refuse("take", ["{}", "0", "None"], "TypeError")
+        self.refuse("discard", ["[]"], "TypeError")
         self.refuse("peek", ["[]"], "TypeError", even_closed=True)
         self.refuse("contains", ["{}"], "TypeError", even_closed=True)
 
@@ -468,175 +679,418 @@ class Mirror(Counted):
         self, method: str, arguments: list[str], error: str, even_closed: bool = False
     ) -> None:
         """An operation that must fail, and change nothing."""
-        if self.model.closed and not even_closed:
+        if self.model.phase == "closed" and not even_closed:
             error = "QueueClosedError"
         self.count(f"refused: {error}")
-        actual = self.operate(method, *arguments)
-        if type(actual.error).__name__ != error:
+        actual = self.operate(method, arguments)
+        if actual.failure != error:
             line = f"assert {self.last_result} == {error!r}, {self.last_result}"
             self.fail(f"{actual} where {error} was due", line, actual.error)
         actual.forget()
 
-    @rule(name=names, fuse=st.integers(1, 3), pick=picks, policy=policies, moment=moments)
-    def meet_raising_key(
-        self, name: str, fuse: int, pick: int, policy: str, moment: tuple[str, int]
-    ) -> None:
-        """An error in a key's own code passes through, and nothing has changed."""
-        self.trouble(name, fuse, pick, policy, moment, "boom")
+    def anything(self, name: str, policy: str | None, pick: int) -> tuple[Any, ...]:
+        """Some operation: the more that it has to do with the key, the better."""
+        self.model.reap(self.now)
+        chosen: list[tuple[Any, ...]] = [
+            ("put", name, self.value(), policy, 0, 0),
+            ("put", name, self.value(), policy, 1, None),
+            ("take", name, 0, None),
+            ("take", name, None, None),
+            ("get", None, None),
+            ("discard", name),
+            ("peek", name),
+            ("contains", name),
+            ("available_keys",),
+            ("inflight_keys",),
+        ]
+        for granted in self.live()[-1:]:
+            rebuilt = Granted(f"Lease({granted.name}.token, Key({granted.twin.key!r}))", granted.twin)
+            chosen += [
+                ("ack", granted),
+                ("ack", rebuilt),
+                ("release", rebuilt, True, 0),
+                ("release", granted, False, 2),
+                ("extend", rebuilt, None),
+                ("refresh", rebuilt),
+            ]
+        for call in self.over()[:1]:
+            chosen += [("resume", call), ("cancel", call)]
+        chosen += [("cancel", call) for call, _ in self.unfinished()[-1:]]
+        return chosen[pick % len(chosen)]
 
     @rule(
         name=names,
-        fuse=st.integers(1, 3),
-        pick=picks,
+        chance=st.integers(1, 3),
+        pick=st.integers(0, 30),
         policy=policies,
         moment=moments,
-        method=st.sampled_from(["put", "get", "take", "ack", "qsize", "close"]),
     )
-    def meet_calling_key(
-        self, name: str, fuse: int, pick: int, policy: str, moment: tuple[str, int], method: str
+    def meet_raising_key(
+        self, name: str, chance: int, pick: int, policy: str | None, moment: Moment
     ) -> None:
-        """A key's own code that calls the queue is turned away, and nothing has changed."""
-        self.intruder = method
-        self.trouble(name, fuse, pick, policy, moment, self.intrusion(method))
-
-    def trouble(
-        self, name: str, fuse: int, pick: int, policy: str, moment: tuple[str, int], charge: str
-    ) -> None:
+        """An error in a key's own code passes through, and nothing has changed."""
         self.pass_time(moment)
-        if pick > 4:
+        if pick > 12:
             name = self.new_name(name)
             self.put_and_take(name, "update", None, 1)
         self.agree()  # what is due has ended: else an error in the midst of that is no news
-        value, key = self.value(), f"Key({name!r})"
-        given = self.put_source(value)
-        operations: list[tuple[str, list[str], list[Any]]] = [
-            ("put", [key, given, repr(policy)], [name, self.evaluate(value), policy]),
-            ("put", [key, given, repr(policy)], [name, self.evaluate(value), policy]),
-            ("take", [key, "0", "None"], [name, 0, None]),
-            ("peek", [key], [name]),
-            ("contains", [key], [name]),
-        ]
-        for granted in self.live()[-1:]:
-            rebuilt = f"Lease({granted.name}.token, Key({granted.twin.key!r}))"
-            operations += [
-                ("ack", [granted.name], [granted.twin]),
-                ("ack", [granted.name], [granted.twin]),
-                ("release", [rebuilt, "True"], [granted.twin, True]),
-                ("extend", [rebuilt, "None"], [granted.twin, None]),
-            ]
-        method, arguments, twins = operations[pick % len(operations)]
-        self.execute(f"Key.arm({fuse}, {charge})")
-        actual = self.operate(method, *arguments)
-        went_off = Key.fuse <= 0
-        # How often a key's own code runs is no rule: another copy may come to another state here.
-        self.lines.append(f"if (Key.fuse <= 0) != {went_off}: sys.exit('keys are used otherwise')")
-        self.execute("Key.fuse = 0")
-        if went_off and charge == "boom":
-            self.count("a key raised")
-            if not isinstance(actual.error, keys.BoomError):
-                line = f"assert {self.last_result} == 'BoomError', {self.last_result}"
-                self.fail(f"{actual} where the key raised", line, actual.error)
-            actual.forget()
-        else:
-            if went_off:
-                self.count("a key called the queue")
-                self.check_intrusion()
-            self.compare(actual, outcome(getattr(self.model, method), *twins, self.now))
+        method, *twins = self.anything(name, policy, pick)
+        self.execute(f"Trouble.arm('key', {chance}, boom)")
+        actual = self.operate(method, self.written(method, tuple(twins)))
+        went_off = self.disarm()
+        if not went_off:
+            self.compare(actual, self.on_model(method, *twins)(self.model))
+            return
+        self.count("a key raised")
+        if actual.failure != "BoomError":
+            line = f"assert {self.last_result} == 'BoomError', {self.last_result}"
+            self.fail(f"{actual} where the key raised", line, actual.error)
+        actual.forget()
+        if method in ("resume", "cancel"):  # the call has gone, if without success
+            self.on_model("cancel", *twins)(self.model)
 
-    def check_intrusion(self) -> None:
-        """Only introspection was answered; nothing else was done."""
-        came_to = self.in_names["intruder"]
-        error = "QueueClosedError" if self.model.closed else "RuntimeError"
-        if self.model.closed and self.intruder == "close":
-            return  # for the second time: that does nothing
-        if came_to != [error] and type(came_to[0]) is not int:
-            line = f"assert intruder == [{error!r}], intruder"
-            self.fail(f"the key's own call came to {came_to}", line)
+    def disarm(self) -> bool:
+        """How often user code runs is no rule: another copy may come to another state here."""
+        went_off = Trouble.disarm()
+        self.lines.append(f"if Trouble.disarm() != {went_off}: sys.exit('it does not happen here')")
+        return went_off
 
-    @rule(really=rarely, moment=moments)
-    def start_or_close(self, really: bool, moment: tuple[str, int]) -> None:
+    @rule(
+        where=st.sampled_from(["key", "value", "value", "line", "line"]),
+        chance=st.integers(1, 60),
+        what=st.sampled_from(["put", "put", "get", "discard", "qsize", "close", "call", "call", "call"]),
+        name=names,
+        pick=st.integers(0, 30),
+        policy=policies,
+        moment=moments,
+    )
+    def meddle(
+        self,
+        where: str,
+        chance: int,
+        what: str,
+        name: str,
+        pick: int,
+        policy: str | None,
+        moment: Moment,
+    ) -> None:
+        """Whatever is done in the midst of an operation: it is refused, or done before or after.
+
+        Of a call that is closed, the copy is not lost.
+        """
+        other = NAMES[NAMES.index(name) - 1]
+        if where == "value":  # an older value, which ends when its lease does
+            chance = chance % 2 + 1
+            self.put_and_take(other, "update", 1, 1)
+            self.do_put(other, "buffer")
+            self.set_clock(self.now + pick % 3)
+        elif where == "key":
+            chance = chance % 3 + 1
+        if what == "call" and pick % 2:
+            self.both("take", name, None, None)
+            self.do_put(name, "buffer")
         self.pass_time(moment)
-        self.both("close" if really else "start", [], [])
+        method, *twins = self.anything(name, policy, pick)
+        charge, refused, done = self.intrusion(what, name if pick % 3 else other, twins[:1])
+        if not charge:
+            return
+        readings = refused if where == "key" else done if where == "value" else refused + done
+        before = deepcopy(self.model)
+        self.inside.clear()
+        self.lines.append("inside.clear()")
+        self.execute(f"Trouble.arm({where!r}, {chance}, lambda: intrude(lambda: {charge}))")
+        actual = self.operate(method, self.written(method, tuple(twins)))
+        if not self.disarm():
+            self.compare(actual, self.on_model(method, *twins)(self.model))
+            return
+        result, came_to = self.last_result, self.inside[0]
+        act = self.on_model(method, *twins)
+        for place, meddling in readings:
+            self.model = deepcopy(before)
+            inner = meddling(self.model) if place == "before" else Outcome()
+            outer = act(self.model)
+            inner = meddling(self.model) if place == "after" else inner
+            if self.alike(actual, outer) and self.alike_inside(came_to, inner) and self.agrees():
+                self.count(f"in the midst: {'done' if (place, meddling) in done else 'refused'}")
+                self.compare(actual, outer)
+                self.last_result, self.instead = f"inside{result}", {}
+                self.lines.append(f"{self.last_result} = inside.pop()")
+                self.compare(came_to, inner)
+                self.inside.clear()
+                break
+        else:
+            reason = f"{method} came to {actual}, and the {what} in the midst of it to {came_to}"
+            line = f"assert False, ({result}, inside)"
+            self.fail(f"{reason}: there is no order for that", line, actual.error or came_to.error)
+
+    def intrusion(
+        self, what: str, name: str, busy: list[Any]
+    ) -> tuple[str, list[Reading], list[Reading]]:
+        """Something to do in the midst, and how it reads if it is refused, and if it is done."""
+        on_call = [(call, twin) for call, twin in self.unfinished() if [call] != busy]
+        if what == "call" and on_call:
+            call, twin = on_call[-1]
+            if twin.outcome == "RESERVED" and self.values % 2:
+                charge, refused = self.drive(call)
+                method, twins = "resume", [call]
+            elif not twin.cancelled:
+                charge = self.source("cancel", [call.name])
+                refused = ("after", self.on_model("cancel", call))
+                method, twins = "cancel", [call]
+            else:
+                return "", [], []
+        else:
+            given: dict[str, list[Any]] = {
+                "put": [name, self.value(), None, 0, 0],
+                "get": [0, None],
+                "discard": [name],
+                "qsize": [],
+                "close": [],
+            }
+            method, twins = what if what in given else "put", given.get(what, given["put"])
+            charge = self.source(method, self.written(method, tuple(twins)))
+            refused = ("after", lambda _: Outcome(error=RuntimeError()))
+        act = self.on_model(method, *twins)
+        return charge, [refused], [("before", act), ("after", act)]
+
+    def alike_inside(self, actual: Outcome, expected: Outcome) -> bool:
+        """The same for what was done in the midst, which is what it seems to be."""
+        instead, self.instead = self.instead, {}
+        try:
+            return self.alike(actual, expected)
+        finally:
+            self.instead = instead
+
+    # -- rules: calls that wait
+
+    @rule(timeout=waits, lease_timeout=durations, moment=moments)
+    def get(self, timeout: Seconds, lease_timeout: Seconds, moment: Moment) -> None:
+        self.pass_time(moment)
+        self.both("get", timeout, lease_timeout)
+
+    @rule(name=names, timeout=waits, lease_timeout=durations, moment=moments)
+    def take(self, name: str, timeout: Seconds, lease_timeout: Seconds, moment: Moment) -> None:
+        self.pass_time(moment)
+        self.both("take", name, timeout, lease_timeout)
+
+    @rule(name=names, get_first=st.booleans(), policy=policies, leaver=picks)
+    def two_calls_for_one_copy(
+        self, name: str, get_first: bool, policy: str | None, leaver: int
+    ) -> None:
+        """Whoever has waited longest is served first, unless it is leaving."""
+        while self.model.phase != "closed" and self.model.qsize(self.now):
+            self.both("get", 0, None)
+        if get_first:
+            self.both("get", None, None)
+        self.both("take", name, None, None)
+        self.both("get", None, None)
+        if leaver % 2:
+            self.leave(leaver - 1, NOW, 0)
+        self.do_put(name, policy)
+
+    @rule(
+        order=st.permutations("abcd"),
+        timeout=waits,
+        policy=policies,
+        pick=picks,
+        moment=moments,
+    )
+    def fill(
+        self, order: list[str], timeout: Seconds, policy: str | None, pick: int, moment: Moment
+    ) -> None:
+        """More than a bounded queue can hold; then somebody leaves, or something does."""
+        if self.model.maxsize == inf:
+            return
+        for name in order:
+            self.do_put(name, policy, pick % 4, timeout)
+        self.pass_time(moment)
+        if pick % 3 == 0:
+            self.leave(pick, NOW, pick)
+        elif pick % 3 == 1:
+            self.both("discard", order[pick % 4])
+        else:
+            self.put_and_take(order[0], "buffer", 1, 1)
+            for granted in self.live()[-1:]:
+                self.both("ack", granted)
+
+    @rule(pick=picks, moment=moments)
+    def resume(self, pick: int, moment: Moment) -> None:
+        """A call whose wait is over goes on, however late."""
+        self.pass_time(moment)
+        if calls := self.over():
+            self.both("resume", calls[pick % len(calls)])
+
+    @rule(pick=picks, moment=moments, soon=picks)
+    def leave(self, pick: int, moment: Moment, soon: int) -> None:
+        """A call is cancelled; it may be a while until it has left the queue."""
+        self.pass_time(moment)
+        calls = self.unfinished()
+        if pick % 2:  # every second time one that was served and has not resumed
+            calls = [(call, twin) for call, twin in calls if twin.outcome == "RESERVED"] or calls
+        if not calls:
+            return
+        call, twin = calls[pick % len(calls)]
+        if twin.outcome == "RESERVED":
+            self.count(f"cancelled with a {'copy' if twin.grant else 'slot'} reserved")
+        if twin.waits:
+            self.cancel_while_waiting(call)
+            twin.cancelled = True
+        if soon % 2:
+            self.both("cancel", call)
+
+    @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.integers(1, 3), moment=moments)
+    def wait_for_a_lease_to_end(
+        self, name: str, lease_timeout: int, timeout: int, moment: Moment
+    ) -> None:
+        """A lease and a wait for its key, which may end at the same time."""
+        self.put_and_take(name, "update", lease_timeout, 1)
+        self.both("take", name, timeout, None)
+        self.time_out(moment)
+
+    @rule(moment=moments)
+    def time_out(self, moment: Moment) -> None:
+        """The timer rings, if there is one."""
+        raise NotImplementedError
+
+    @rule(name=names, lease_timeout=st.integers(1, 3), leaves=st.booleans(), moment=moments)
+    def go_on_late(self, name: str, lease_timeout: int, leaves: bool, moment: Moment) -> None:
+        """Leases may end between the moment when a call is served and that when it goes on."""
+        self.put_and_take(name, "update", None, 1)
+        self.both("take", name, None, None)
+        self.put_and_take(NAMES["abc".index(name) - 1], "update", lease_timeout, 1)
+        self.do_put(name, "buffer")
+        self.pass_time(moment)
+        if calls := self.over():
+            self.both("cancel" if leaves else "resume", calls[-1])
+
+    # -- rules: the end
+
+    @rule(timeout=waits, moment=moments)
+    def join(self, timeout: Seconds, moment: Moment) -> None:
+        self.pass_time(moment)
+        self.both("join", timeout)
+
+    @rule(
+        method=st.sampled_from(["start", "close", "shutdown", "drain"]),
+        really=rarely,
+        timeout=waits,
+        moment=moments,
+    )
+    def end(self, method: str, really: bool, timeout: Seconds, moment: Moment) -> None:
+        self.pass_time(moment)
+        if method == "start" or really:
+            self.both(method, *([timeout] if method == "drain" else []))
+
+    @rule(name=names, waits_first=st.booleans(), policy=policies, pick=picks, moment=moments)
+    def finish(
+        self, name: str, waits_first: bool, policy: str | None, pick: int, moment: Moment
+    ) -> None:
+        """A queue that is shut, with calls that wait, works off what is left."""
+        if pick < 6 and self.model.phase == "open":
+            return
+        self.put_and_take(name, "update", pick % 4 or None, 1)
+        self.do_put(name, policy, pick % 3)
+        if waits_first:
+            self.both("take", name, None, None)
+            self.both("get", None, None)
+        if pick % 2:
+            self.both("shutdown")
+        else:
+            self.both("drain", (None, 5)[pick % 4 // 2])
+        self.pass_time(moment)
+        if granted := self.pick_lease(pick):
+            self.both("ack", granted)
 
     # -- what holds after each of them
 
-    def expected_look(self) -> tuple[Any, ...]:
-        now = self.now
-        return (
-            {name: self.model.peek(name, now) for name in NAMES if self.model.contains(name, now)},
-            [name for name in NAMES if name in self.model.inflight_keys(now)],
-            self.model.qsize(now),
-            self.model.inflight_size(now),
-        )
+    def gone(self) -> list[int]:
+        return [waiter.ticket for waiter in self.model.waiters if waiter.cancelled]
+
+    def agrees(self) -> bool:
+        return self.look() == self.model.snapshot(self.now)
+
+    def look(self) -> tuple[Any, ...]:
+        came_to = self.do(self.evaluate(f"lambda: {self.snapshot}"))
+        if came_to.error:
+            self.fail(f"no snapshot: {came_to}", f"print({self.snapshot})", came_to.error)
+        return seen(came_to.value, self.gone())
 
     @invariant()
     def agree(self) -> None:
         if self.failed:
             return
-        expected = self.expected_look()
-        self.lines.append(self.look_line(expected))
+        expected = tuple(self.model.snapshot(self.now))
+        shown = f"seen(do(lambda: {self.snapshot}), {self.gone()})"
+        self.lines.append(f"assert (shown := {shown}) == {expected}, shown")
         actual = self.look()
         if actual != expected:
             self.fail(f"the queue shows {actual}\nand the model {expected}")
+        checked = outcome(self.evaluate, self.health)
+        if checked.error:
+            self.fail(f"broken: {checked.error}", self.health, checked.error)
+        for call, twin in self.unfinished():
+            told = twin.outcome != "WAITING"
+            if not twin.cancelled and self.was_told(call) != told:
+                reason = f"{call.name} was told" if not told else f"nobody told {call.name}"
+                self.fail(reason, f"assert was_told({call.name}) == {told}")
         self.check()
         self.check_values()
+        self.census()
 
     def check_values(self) -> None:
         """Nobody keeps a value that is done with, or was replaced."""
         model = self.model
-        copies = [*model.returned, *model.arrived, *model.deferred.values()]
+        copies = [*model.returned, *model.arrived, *model.deferred.values(), *model.delayed.values()]
         copies += [grant.copy for grant in model.grants.values()]
-        self.expect_alive(sorted(copy.value for copy in copies if isinstance(copy.value, int)))
+        kept = [copy.value for copy in copies]
+        kept += [waiter.asks[0] for waiter in model.waiters if waiter.kind == "put"]
+        self.expect_alive(sorted(value for value in kept if isinstance(value, int)))
 
     def expect_alive(self, numbers: list[int]) -> None:
         if Value.alive() != numbers:
-            line = f"seen = None; assert Value.alive() == {numbers}, Value.alive()"
+            line = f"assert Value.alive() == {numbers}, Value.alive()"
             self.fail(f"the values {Value.alive()} are alive, and should be {numbers}", line)
-
-    def look_line(self, expected: tuple[Any, ...]) -> str:
-        return f"assert look() == {expected}"
-
-    def check(self) -> None:
-        """What a subclass knows more than that."""
-
-    def check_keys(self, core: Any, name: str) -> None:
-        """A core knows no key that nobody has, or waits for, and no lease that has ended."""
-        known = {*self.model.available_keys(self.now), *self.model.inflight_keys(self.now)}
-        known |= {call.key for call in self.model.calls}
-        if left := sorted({key.name for key in core._keys} - known):
-            line = f"assert not {{key.name for key in {name}._keys}} & {{*{left}}}"
-            self.fail(f"{left} are still known", line)
-        items = f"[anchor._item for anchor in {name}._keys.values() if anchor._item]"
-        self.hold(f"all({{*item.durations}} <= {{*{name}._leases}} for item in {items})")
-
-    def pick_call(self, pick: int, calls: list[Waiting]) -> Waiting | None:
-        """One of the calls; every second time one that was served and has not resumed."""
-        served = [call for call in calls if call.twin and call.twin.grant]
-        if pick % 2 and served:
-            calls = served
-        return calls[pick % len(calls)] if calls else None
 
     def census(self) -> None:
         """Note the rare states that this one is in."""
-        grants = self.model.grants.values()
+        of, grants = self.model, self.model.grants.values()
         crowd = max(Counter(grant.copy.key for grant in grants).values(), default=0)
-        self.count(f"{crowd} live leases on one key" if crowd > 1 else "")
-        self.count("deferred value" if self.model.deferred else "")
-        reserved = [call for call in self.model.calls if call.grant]
-        self.count("reserved, not resumed" if reserved else "")
-        waiting = [call for call in self.model.calls if not (call.grant or call.error)]
-        self.count("two or more calls wait" if len(waiting) > 1 else "")
-        if len({grant.deadline for grant in grants if grant.deadline < inf}) > 2:
-            self.count("three or more lease deadlines")
+        waiting = [waiter for waiter in of.waiters if waiter.waits]
+        leased = {grant.copy.key for grant in grants}
+        timed = {grant.deadline for grant in grants if grant.deadline < inf}
+        puts = [waiter for waiter in waiting if waiter.kind == "put"]
+        rare = {
+            f"{crowd} live leases on one key": crowd > 1,
+            "deferred value": of.deferred,
+            "a deferred value with a time": any(c.time > self.now for c in of.deferred.values()),
+            "a delayed value next to a lease": leased & {*of.delayed},
+            "reserved, not resumed": any(w.outcome == "RESERVED" for w in of.waiters),
+            "two or more calls wait": len(waiting) > 1,
+            "two or more puts wait": len(puts) > 1,
+            "shut, and calls wait": of.phase == "shut" and waiting,
+            "a drain waits": any(waiter.kind == "drain" for waiter in waiting),
+            "three or more lease deadlines": len(timed) > 2,
+        }
+        for what, is_so in rare.items():
+            self.count(what if is_so else "")
 
-
-def source_of_keys() -> str:
-    parts = (keys.BoomError, keys.Key, keys.boom, keys.Value, keys.frozen)
-    return "\n\n".join(inspect.getsource(part) for part in parts)
+    def run_out(self) -> None:
+        """The end of a run: nothing is lost, and everything comes in its order."""
+        while self.model.phase != "closed" and self.model.qsize(self.now):
+            self.both("get", 0, inf)
+        for call in self.over()[1:]:  # the close finds one that is served
+            self.both("resume", call)
+        for call, _ in self.unfinished()[1::2]:
+            self.both("cancel", call)
+        self.agree()
+        self.both("close")
+        for call, twin in self.unfinished():
+            self.both("cancel" if twin.cancelled else "resume", call)
+        self.agree()
 
 
 # Not part of the meaning of a queue: what proof needs.
-NO_OPERATIONS = {"check_invariants", "dump"}
+NO_OPERATIONS = {"check_invariants", "snapshot"}
 
 
 def operations(of: type[Any]) -> set[str]:
@@ -648,3 +1102,4 @@ def operations(of: type[Any]) -> set[str]:
 def used(census: Counter[str], kind: str) -> set[str]:
     """Which of them a machine has called."""
     return {name.removeprefix(f"{kind}: ") for name in census if name.startswith(f"{kind}: ")}
+
