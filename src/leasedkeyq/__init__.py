@@ -2,14 +2,26 @@
 
 Four promises:
 
-- Nothing is lost: an item that was put stays until it is acknowledged, whatever
+- Nothing is lost: an item that was put stays until it is acknowledged or discarded, whatever
   is cancelled, times out or crashes in between.
 - A lease is exclusive, and ends at its deadline, not when somebody looks.
 - Calls are served in the order of their arrival, items in the order of the line.
-- Every operation costs O(1).
+- Every operation costs O(1); `close`, and what returns or ends many things, O(their number).
 """
 
+import os as _os
+import sys as _sys
+from importlib.machinery import EXTENSION_SUFFIXES as _EXTENSION_SUFFIXES
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+
+if _os.environ.get("LEASEDKEYQ_NO_EXTENSIONS", "") not in ("", "0"):
+    # The source alone, even if it was compiled and the modules lie beside it.
+    for _folder in __path__:
+        _source = FileFinder(_folder, (SourceFileLoader, SOURCE_SUFFIXES))
+        _sys.path_importer_cache[_folder] = _source
+
 from ._checks import InFlightPolicy
+from ._machine import __file__ as _machine_file
 from ._queue import LeasedKeyQueue
 from .errors import (
     InvalidLeaseError,
@@ -20,6 +32,14 @@ from .errors import (
     QueueClosedError,
 )
 from .lease import Lease
+
+# Whether what decides runs compiled; the two builds do the same.
+__compiled__: bool = _machine_file.endswith(tuple(_EXTENSION_SUFFIXES))
+if not __compiled__ and _os.environ.get("LEASEDKEYQ_EXTENSIONS", "") not in ("", "0"):
+    raise ImportError(
+        "LEASEDKEYQ_EXTENSIONS demands the compiled modules of leasedkeyq, and this is the pure"
+        " build: install it where there is a C compiler, or unset the variable"
+    )
 
 __version__ = "2.0.0"
 

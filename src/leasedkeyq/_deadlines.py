@@ -93,8 +93,8 @@ class Deadlines:
         if lane is None:
             raise RuntimeError(f"{deadline!r} is not set")
         lane.unlink(deadline)
-        if lane.first is None and len(self._heap) == 1:
-            self.soonest = inf  # nothing is left, as far as can be told in O(1)
+        if lane.first is None and len(self._heap) == 1 and self._heap[0][2] is lane:
+            self.soonest = inf  # nothing else falls due
 
     def due(self, now: float) -> list[Deadline]:
         """Remove and return what is due at ``now``: by time, rank and number.

@@ -7,39 +7,34 @@ anything, and an error that passes through leaves the queue as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ._records import Entry
+from ._table import ABSENT
 
 
-class KeyMap:
+class KeyMap(dict[object, Entry]):
     """The entries of the queue, by their keys. Each operation but iteration is O(1)."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._entries: dict[object, Entry] = {}
-
-    def find(self, key: object) -> Entry | None:
-        return self._entries.get(key)
+    find = dict.get
 
     def add(self, key: object) -> Entry:
         """The entry of a key that has none so far."""
-        entry = Entry(key)
-        self._entries[key] = entry
+        entry = Entry()
+        entry.list = entry.time = entry.leases = entry.takers = entry.value = None
+        entry.key = key
+        entry.state = ABSENT
+        entry.newest = 0
+        self[key] = entry
         return entry
 
     def remove(self, entry: Entry) -> None:
-        del self._entries[entry.key]
+        del self[entry.key]
 
     def same(self, one: object, other: object) -> bool:
         return one is other or bool(one == other)
 
     def distinct(self, keys: Iterable[object]) -> set[object]:
         return set(keys)
-
-    def clear(self) -> None:
-        self._entries.clear()
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries.values())

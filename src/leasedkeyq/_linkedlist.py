@@ -19,16 +19,17 @@ from typing import Any
 
 
 class Node:
-    """What a list can hold. A node is in at most one list at a time."""
+    """What a list can hold. A node is in at most one list at a time.
+
+    Whoever makes one sets ``list`` to None. (A class without ``__init__`` is made three times as
+    fast, in C.)
+    """
 
     __slots__ = ("list", "next", "prev")
 
     list: LinkedList | None
     prev: Node | None
     next: Node | None
-
-    def __init__(self) -> None:
-        self.list = self.prev = self.next = None
 
 
 class LinkedList:

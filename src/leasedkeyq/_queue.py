@@ -1,4 +1,4 @@
-"""`LeasedKeyQueue`: the coroutines. Each is the synchronous operation, and a wait where there is one.
+"""`LeasedKeyQueue`: the coroutines. Each is the shell's operation, and a wait where it has one.
 
 This file stays pure Python in every build: compiled coroutines are slower.
 """
@@ -91,9 +91,7 @@ class LeasedKeyQueue(Shell, Generic[K, V]):
         Spec: ``Get``, ``Resume``.
         """
         call: Any = self._get(timeout, lease_timeout)
-        if type(call) is tuple:
-            return call
-        return await self._wait(call)
+        return call if type(call) is tuple else await self._wait(call)
 
     async def take(
         self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None
@@ -108,9 +106,7 @@ class LeasedKeyQueue(Shell, Generic[K, V]):
         Spec: ``Take``, ``Resume``.
         """
         call: Any = self._take(key, timeout, lease_timeout)
-        if type(call) is tuple:
-            return call
-        return await self._wait(call)
+        return call if type(call) is tuple else await self._wait(call)
 
     async def _wait(self, waiter: Waiter) -> Any:
         """The one way to wait: until the machine has something for the call."""

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from ._deadlines import Deadline
 from ._linkedlist import LinkedList, Node
-from ._table import ABSENT, State
+from ._table import State
 from .lease import Issuer
 
 
@@ -39,13 +39,6 @@ class Entry(Node):
     leases: Grant | None  # the live ones, reserved ones included: the newest value first
     takers: LinkedList | None  # the takes that wait for the key
 
-    def __init__(self, key: object) -> None:
-        self.list = None
-        self.key = key
-        self.state = ABSENT
-        self.value = self.time = self.leases = self.takers = None
-        self.version = self.attempts = self.newest = 0
-
     def grants(self) -> Iterator[Grant]:
         """The copies in flight, the newest value first."""
         grant = self.leases
@@ -53,12 +46,8 @@ class Entry(Node):
             yield grant
             grant = grant.older
 
-    def newest_grant(self) -> Grant:
-        assert self.leases is not None
-        return self.leases
-
     def admit(self, grant: Grant) -> None:
-        """One more copy is in flight. O(leases on the key)."""
+        """One more copy is in flight, next to others. O(leases on the key)."""
         newer, older = None, self.leases
         while older is not None and older.version > grant.version:
             newer, older = older, older.older
@@ -69,13 +58,9 @@ class Entry(Node):
             newer.older = grant
 
     def dismiss(self, grant: Grant) -> None:
-        """One copy less is in flight. O(leases on the key)."""
-        if self.leases is grant:
-            self.leases = grant.older
-        else:
-            newer = next(one for one in self.grants() if one.older is grant)
-            newer.older = grant.older
-        grant.older = None
+        """One copy less is in flight, and not the newest. O(leases on the key)."""
+        newer = next(one for one in self.grants() if one.older is grant)
+        newer.older = grant.older
 
 
 class Standing(Enum):

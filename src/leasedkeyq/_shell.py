@@ -23,8 +23,10 @@ from typing import Any, Final, NoReturn, TypeVar
 from weakref import ref
 
 from ._checks import InFlightPolicy, text
-from ._machine import AT_ONCE, NOWAIT, Delivery, Machine, WouldWait
-from ._records import Outbox, Waiter
+from ._machine import AT_ONCE, Machine
+from ._moves import Delivery
+from ._records import Waiter
+from ._waiting import NOWAIT, WouldWait
 from .lease import Lease
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ class Shell:
     """What a queue does without waiting. To be subclassed by `LeasedKeyQueue`."""
 
     __slots__ = (
-        *("__weakref__", "_machine", "_outbox", "_always_timed"),
+        *("__weakref__", "_machine", "_outbox", "_deadlines", "_always_timed"),
         *("_loop", "_mark", "_timer", "_armed"),
     )
 
@@ -54,10 +56,11 @@ class Shell:
         if_in_flight: InFlightPolicy = "update",
     ) -> None:
         self._machine = Machine(default_lease_timeout, maxsize, if_in_flight)
-        self._outbox: Outbox = self._machine.outbox
+        self._outbox = self._machine.outbox
+        self._deadlines = self._machine.deadlines
         self._always_timed = default_lease_timeout is not None and default_lease_timeout != inf
-        self._loop: AbstractEventLoop = NO_LOOP
-        self._mark: object = None  # what `_mark` tells while that loop runs
+        self._loop: Any = None  # once it has worked in one
+        self._mark: object = UNKNOWN  # what `_mark` tells while that loop runs
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
 
@@ -102,9 +105,11 @@ class Shell:
 
     def ack_nowait(self, lease: Lease[Any]) -> None:
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
-        now = self._begin(sets_deadline=False)
+        if _mark() is not self._mark:
+            self._check_loop()
+        timed = self._deadlines.soonest != inf
         try:
-            self._machine.ack(lease, now)
+            self._machine.ack(lease, self._loop.time() if timed else 0.0)
         finally:
             if self._outbox.changed:
                 self._deliver()
@@ -124,7 +129,10 @@ class Shell:
     def _put(
         self, key: object, value: object, policy: object, delay: object, timeout: object
     ) -> Waiter | None:
-        now = self._begin(timeout is not None or delay is not AT_ONCE)
+        if _mark() is not self._mark:
+            self._check_loop()
+        timed = self._deadlines.soonest != inf or delay is not AT_ONCE or timeout is not None
+        now = self._loop.time() if timed else 0.0
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
@@ -135,10 +143,14 @@ class Shell:
                 self._deliver()
 
     def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
-        now = self._begin(timeout is not None or lease_timeout is not None)
+        if _mark() is not self._mark:
+            self._check_loop()
+        timed = self._always_timed or self._deadlines.soonest != inf
+        timed = timed or lease_timeout is not None or timeout is not None
+        now = self._loop.time() if timed else 0.0
         try:
             call = self._machine.get(timeout, lease_timeout, now)
-            if isinstance(call, Waiter):
+            if type(call) is Waiter:
                 call.caller = self._loop.create_future()
             return call
         finally:
@@ -146,10 +158,10 @@ class Shell:
                 self._deliver()
 
     def _take(self, key: object, timeout: object, lease_timeout: object) -> Delivery | Waiter:
-        now = self._begin(timeout is not None or lease_timeout is not None)
+        now = self._now()
         try:
             call = self._machine.take(key, timeout, lease_timeout, now)
-            if isinstance(call, Waiter):
+            if type(call) is Waiter:
                 call.caller = self._loop.create_future()
             return call
         finally:
@@ -158,7 +170,7 @@ class Shell:
 
     def _do(self, operation: Callable[..., T], *arguments: object) -> T:
         """Any other operation of the machine."""
-        now = self._begin(sets_deadline=True)
+        now = self._now()
         try:
             outcome = operation(*arguments, now)
             if isinstance(outcome, Waiter):
@@ -170,7 +182,10 @@ class Shell:
 
     def _resume(self, waiter: Waiter) -> Any:
         """The wait of a call is over."""
-        now = self._begin(waiter.duration != inf)
+        if _mark() is not self._mark:
+            self._check_loop()
+        timed = self._deadlines.soonest != inf or waiter.duration != inf
+        now = self._loop.time() if timed else 0.0
         try:
             return self._machine.resume(waiter, now)
         finally:
@@ -185,25 +200,24 @@ class Shell:
 
     # -- the loop ------------------------------------------------------------------
 
-    def _begin(self, sets_deadline: bool) -> float:
-        """Check that the queue's own loop runs; returns the time, or 0 while it matters not."""
-        if _mark() is not self._mark or self._mark is None:
+    def _now(self) -> float:
+        """The time, after a check that the queue's own loop runs."""
+        if _mark() is not self._mark:
             self._check_loop()
-        if sets_deadline or self._always_timed or self._machine.timed:
-            return self._loop.time()
-        return 0.0  # to read the clock takes a fifth of a cycle
+        now: float = self._loop.time()
+        return now
 
     def _check_loop(self) -> None:
         """The queue belongs to the loop that it first worked in."""
         loop = get_running_loop()
-        if self._loop is NO_LOOP:
+        if self._loop is None:
             self._loop = loop
         elif loop is not self._loop:
             raise RuntimeError(
                 f"{self!r} belongs to the event loop in which it was first used, and this is"
                 " another: use one queue for each loop"
             )
-        self._mark = _mark()
+        self._mark = _mark() or UNKNOWN
 
     def _deliver(self, not_before: float = -inf) -> None:
         """Empty the outbox. An operation that is under way does so itself when it is over."""
@@ -252,7 +266,7 @@ class Shell:
         return f"<{type(self).__name__} at {id(self):#x}>"
 
 
-NO_LOOP: Final = AbstractEventLoop()  # stands for the loop of a queue that has not worked yet
+UNKNOWN: Final = object()  # stands for a mark that is not known
 
 
 def _resolution(loop: AbstractEventLoop) -> float:

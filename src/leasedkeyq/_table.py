@@ -15,7 +15,7 @@ Nothing here knows of other keys, of calls or of time.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 
 class State(Enum):
@@ -50,12 +50,15 @@ class Effect(Enum):
     DISCARD = "the waiting value is gone"
 
 
-class Move(NamedTuple):
+class Move:
     """What an event does, and the state that it leads to."""
 
-    effect: Effect
-    next: State  # if the time of the waiting value has come, or there is none,
-    later: State  # and if it has not
+    __slots__ = ("effect", "later", "next")
+
+    def __init__(self, effect: Effect, next: State, later: State) -> None:  # noqa: A002
+        self.effect = effect
+        self.next = next  # if the time of the waiting value has come, or there is none,
+        self.later = later  # and if it has not
 
 
 # Bound once: until 3.12, to look a member up in its class takes as long as to work with it.

@@ -1,0 +1,244 @@
+"""Looking at the queue: introspection, the snapshot, and the invariants. It changes nothing.
+
+All of it works on a closed queue, and carries out first what is due.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from ._moves import CLOSED, LIVE, SHUT, Moves
+from ._records import Copy, Entry, Flight, Grant, Held, Snapshot, Wait, Waiter
+from ._table import ABSENT, AVAILABLE, BUFFERED, BUFFERED_DELAYED, DEFERRED, DELAYED, LEASED
+from ._waiting import RESERVED, WAITING
+
+
+class Inspection(Moves):
+    """What can be seen of a queue. A part of `Machine`."""
+
+    __slots__ = ()
+
+    def reap(self, now: float) -> None:
+        """Reap: end the leases that are due, let the delays that are due ripen. O(1) each.
+
+        In the order of time; at equal times leases in the order of their grants, then values in
+        the order of their versions. Every operation does so first, and all introspection.
+        """
+        if self._busy or now >= self.deadlines.soonest:
+            self._enter(now)
+
+    def peek(self, key: object, now: float) -> object:
+        """The available value of the key, or None. O(1)."""
+        entry = self._available(key, now)
+        return None if entry is None else entry.value
+
+    def contains(self, key: object, now: float) -> bool:
+        """Whether a copy of the key is available. O(1)."""
+        return self._available(key, now) is not None
+
+    def available_keys(self, now: float) -> set[Any]:
+        """The keys that have an available copy. O(result)."""
+        return self._distinct([entry.key for entry in self._line(now)])
+
+    def available_items(self, now: float) -> list[tuple[Any, Any]]:
+        """The line, front first. O(result)."""
+        return [(entry.key, entry.value) for entry in self._line(now)]
+
+    def delayed_keys(self, now: float) -> set[Any]:
+        """The keys whose waiting copy is delayed. O(delays and timed leases)."""
+        self.reap(now)
+        owners = [deadline.owner for deadline in self.deadlines]
+        held = [owner for owner in owners if isinstance(owner, Entry)]
+        return self._distinct([entry.key for entry in held if entry.state is not DEFERRED])
+
+    def inflight_keys(self, now: float) -> set[Any]:
+        """The keys that have a live lease, or a reserved copy. O(leases)."""
+        self.reap(now)
+        return self._distinct([grant.entry.key for grant in self._grants.values()])
+
+    def qsize(self, now: float) -> int:
+        """How many copies are available. O(1)."""
+        self.reap(now)
+        return self._items - len(self._grants) - len(self._slots) - self._late
+
+    def delayed_size(self, now: float) -> int:
+        """How many copies are delayed. O(1)."""
+        self.reap(now)
+        return self._late
+
+    def inflight_size(self, now: float) -> int:
+        """How many copies are leased or reserved. O(1)."""
+        self.reap(now)
+        return len(self._grants)
+
+    def _available(self, key: object, now: float) -> Entry | None:
+        self.reap(now)
+        self._busy = True
+        try:
+            entry = self._keys.find(key)
+        finally:
+            self._busy = False
+        return entry if entry is not None and entry.list is not None else None
+
+    def _line(self, now: float) -> list[Entry]:
+        self.reap(now)
+        return [*self._returned, *self._arrived]
+
+    def _distinct(self, keys: list[object]) -> set[Any]:
+        self._busy = True
+        try:
+            return self._keys.distinct(keys)
+        finally:
+            self._busy = False
+
+    # -- the whole state ---------------------------------------------------------
+
+    def snapshot(self, now: float) -> Snapshot:
+        """The whole state, in the words of the specification. O(n)."""
+        self.reap(now)
+        entries = [*self._keys.values()]
+        delayed = [_held(one) for one in entries if one.state in (DELAYED, BUFFERED_DELAYED)]
+        deferred = [_held(one) for one in entries if one.state is DEFERRED]
+        return Snapshot(
+            phase=self._phase.value,
+            puts=self._version,
+            returned=tuple(_copy(entry) for entry in self._returned),
+            arrived=tuple(_copy(entry) for entry in self._arrived),
+            delayed=tuple(sorted(delayed, key=Held.order)),
+            deferred=tuple(sorted(deferred, key=Held.order)),
+            flight=tuple(_flight(grant) for grant in self._grants.values()),
+            waiting=tuple(_wait(waiter) for waiter in self._waiters.values()),
+            slots=tuple(sorted(self._slots)),
+        )
+
+    def check_invariants(self) -> None:
+        """Assert I1 to I10, and show the state when one fails. O(n), for tests."""
+        try:
+            for part in (self._returned, self._arrived, self._getters, self._putters):
+                part.check_invariants()
+            self._joiners.check_invariants()
+            self.deadlines.check_invariants()
+            self._waits.check_invariants()
+            self._check_keys()
+            self._check_calls()
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self!r}") from error
+
+    def _check_keys(self) -> None:
+        """I1 to I5, and what I8 and I9 say of them."""
+        line = [*self._returned, *self._arrived]
+        flight: list[Grant] = []
+        waiting = 0
+        for entry in self._keys.values():
+            chain = [*entry.grants()]
+            flight += chain
+            state = entry.state
+            assert state is not ABSENT or entry.newest == 0 or entry.value is None, "I1"
+            assert (state in (AVAILABLE, BUFFERED)) == any(entry is one for one in line), "I2"
+            assert bool(chain) == (state not in (ABSENT, AVAILABLE, DELAYED)), "I3"
+            waits = state not in (ABSENT, LEASED)
+            versions = [grant.version for grant in chain]
+            assert versions == sorted(set(versions), reverse=True), "I3"
+            if waits:
+                assert entry.version not in versions, "I4"
+                assert state is not DEFERRED or entry.version == entry.newest, "I4"
+                versions.append(entry.version)
+            else:
+                assert entry.value is None, "I4"
+            assert max(versions, default=0) <= entry.newest <= self._version, "I4"
+            waiting += waits and state is not DEFERRED
+            late = state in (DELAYED, BUFFERED_DELAYED)
+            assert late <= (entry.time is not None) <= (late or state is DEFERRED), "I5"
+            if entry.time is not None:
+                assert entry.time.owner is entry, "I5"
+                assert entry.time.list is not None, "I5"
+                assert entry.time.number == entry.version, "I5"
+        assert len(line) + self._late == waiting, "I2"
+        assert {id(grant) for grant in flight} == {id(g) for g in self._grants.values()}, "I3"
+        assert [*self._grants] == sorted(self._grants), "I3"
+        assert self._items == waiting + len(flight) + len(self._slots) <= self._maxsize, "I8"
+        for number, grant in self._grants.items():
+            assert (grant.number, grant.standing) == (number, LIVE), "I3"
+            deadline = grant.deadline
+            if deadline is not None:
+                assert grant.waiter is None, "I5"
+                assert deadline.owner is grant, "I5"
+                assert deadline.list is not None, "I5"
+        owners = sum(entry.time is not None for entry in self._keys.values())
+        owners += sum(grant.deadline is not None for grant in self._grants.values())
+        assert owners == sum(1 for _ in self.deadlines), "I5"
+        if self._phase is CLOSED:
+            assert owners == len(self._grants) == len(self._waiters) == self._late == 0, "I9"
+            assert not [*self._waits], "I9"
+
+    def _check_calls(self) -> None:
+        """I6, I7, I9 and I10. A call that is cancelled may stay until it is met or cleared away."""
+        lists = [self._getters, self._putters, self._joiners]
+        lists += [entry.takers for entry in self._keys.values() if entry.takers is not None]
+        for calls in lists:
+            calls.check_invariants()
+            tickets = [waiter.ticket for waiter in calls]
+            assert tickets == sorted(tickets), "I7"
+        waiting = {waiter.ticket: waiter for calls in lists for waiter in calls}
+        assert waiting == self._waiters, "I7"
+        empty = self._returned.first is None and self._arrived.first is None
+        for waiter in waiting.values():
+            gone = waiter.caller.cancelled()
+            entry = waiter.entry
+            assert (waiter.outcome, waiter.grant) == (WAITING, None), "I7"
+            assert (entry is None) == (waiter.kind != "take"), "I7"
+            assert gone or waiter.kind != "get" or empty, "I6"
+            assert gone or entry is None or entry.list is None, "I6"
+            assert gone or waiter.kind != "put" or self._items >= self._maxsize, "I6"
+            assert waiter.kind != "join" or self._items > 0, "I6"
+            if self._phase is SHUT:
+                assert waiter.kind != "put", "I9"
+                assert entry is None or entry.state is not ABSENT, "I9"
+                assert waiter.kind == "drain" or self._items > 0, "I9"
+        for grant in self._grants.values():
+            if grant.waiter is not None:
+                assert (grant.waiter.outcome, grant.waiter.grant) == (RESERVED, grant), "I7"
+        for ticket, waiter in self._slots.items():
+            assert (waiter.ticket, waiter.outcome) == (ticket, RESERVED), "I7"
+        timed = {id(w.deadline) for w in waiting.values() if w.deadline is not None}
+        assert timed == {id(deadline) for deadline in self._waits}, "I7"
+        soonest = min((d.time for d in (*self.deadlines, *self._waits)), default=inf)
+        assert self.outbox.alarm <= (soonest if waiting else inf), "I10"
+        assert waiting or self.outbox.alarm == inf, "I10"
+
+    def __repr__(self) -> str:
+        """The state in words."""
+        lines = [f"{self._phase.value}, items={self._items}, alarm={self.outbox.alarm}"]
+        for name, calls in (("returned", self._returned), ("arrived", self._arrived)):
+            lines.append(f"{name}: {[entry.key for entry in calls]}")
+        for entry in self._keys.values():
+            grants = [(grant.number, grant.standing.name, grant.value) for grant in entry.grants()]
+            lines.append(f"{entry.key!r}: {entry.state.name} {entry.value!r} leases={grants}")
+        lines += [f"{wait.kind} {wait.ticket}: {wait.key!r}" for wait in self._waiters.values()]
+        return "\n".join(lines)
+
+
+def _copy(entry: Entry) -> Copy:
+    return Copy(entry.key, entry.value, entry.version, entry.attempts)
+
+
+def _held(entry: Entry) -> Held:
+    return Held(*_copy(entry), -inf if entry.time is None else entry.time.time)
+
+
+def _flight(grant: Grant) -> Flight:
+    return Flight(
+        grant.number,
+        grant.entry.key,
+        grant.value,
+        grant.version,
+        grant.attempts,
+        None if grant.waiter is None else grant.waiter.ticket,
+        inf if grant.deadline is None else grant.deadline.time,
+    )
+
+
+def _wait(waiter: Waiter) -> Wait:
+    until = inf if waiter.deadline is None else waiter.deadline.time
+    return Wait(waiter.ticket, waiter.kind, waiter.key, until)

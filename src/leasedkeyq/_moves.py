@@ -1,0 +1,461 @@
+"""The state of the queue, and the moves that its operations are made of.
+
+Each key moves by `TABLE`: effect and next state are both taken from it, and where the waiting value
+of a key stands follows from its state.
+
+Invariants, asserted by `Machine.check_invariants`:
+
+I1  A key is known if its state is not ABSENT, or a take that waits for it has not gone on yet.
+I2  The line is ``_returned`` (copies that came back) and then ``_arrived``: it holds exactly the
+    entries whose state is AVAILABLE or BUFFERED.
+I3  ``_grants`` holds exactly the copies in flight, by number; those of a key are the chain at its
+    entry, the newest value first. A key has one if and only if its state says so.
+I4  The values of one key have different versions, none above ``newest``; a deferred one is the
+    newest.
+I5  A value has a time, and a deadline for it, if it is delayed or deferred and its time has not
+    come; a lease has one if it was delivered with a finite duration.
+I6  No call waits for a copy that is available, and no put for a slot that is free.
+I7  A call that waits is in ``_waiters``, and in one list, in the order of arrival. What is reserved
+    for a call leads to it, and it back.
+I8  ``_items`` counts the copies that wait or are in flight and the slots reserved for puts; it
+    never exceeds ``_maxsize``.
+I9  A shut queue has no put that waits, and no call to which nothing can come any more; a closed one
+    has nothing in flight, deferred or delayed, no call that waits, and no deadline.
+I10 ``alarm`` is infinity unless a call waits, and then not later than the first deadline of any
+    lease, delay or wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from math import inf
+from typing import Any, TypeAlias
+
+from ._checks import bound, lease_seconds, put_event, text
+from ._deadlines import Deadline, Deadlines
+from ._keys import KeyMap
+from ._linkedlist import LinkedList
+from ._records import Entry, Grant, Outbox, Standing, Waiter
+from ._table import (
+    ABSENT,
+    ADD,
+    AVAILABLE,
+    BUFFERED,
+    BUFFERED_DELAYED,
+    DELAYED,
+    LEASED,
+    MERGE,
+    REFUSE,
+    RETURN,
+    REVISE,
+    TABLE,
+    State,
+)
+from ._waiting import DONE, ENDED, LEFT, RESERVED, Waiting
+from .errors import KeyAlreadyInFlightError, QueueClosedError
+from .lease import Issuer, Lease, lease_of
+
+Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
+
+
+class Phase(Enum):
+    """How far the end of the queue has come."""
+
+    OPEN = "open"
+    SHUT = "shut"
+    CLOSED = "closed"
+
+
+class Place(Enum):
+    """Where in the line a copy goes."""
+
+    FRONT = "the front of the first part"
+    END = "the end of the first part"
+    BACK = "the back of the line"
+
+
+OPEN, SHUT, CLOSED = Phase
+FRONT, END, BACK = Place
+LIVE, ACKED, RELEASED, EXPIRED = Standing
+LEASES, VALUES = 0, 1  # ranks of deadlines: what falls due at one time, in this order
+
+
+class Moves(Waiting):
+    """What the operations do to keys, values and leases. A part of `Machine`."""
+
+    __slots__ = (
+        *("_default", "_maxsize", "_event", "_phase", "_busy", "_ending"),
+        *("_keys", "_returned", "_arrived", "_grants", "_items", "_late", "_slots"),
+        *("_issuer", "_version", "_number"),
+    )
+
+    def __init__(
+        self,
+        default_lease_timeout: float | None = None,
+        maxsize: int = 0,
+        if_in_flight: str = "update",
+    ) -> None:
+        super().__init__()
+        self._default = inf
+        if default_lease_timeout is not None:
+            self._default = lease_seconds("default_lease_timeout", default_lease_timeout)
+        self._maxsize = bound(maxsize)
+        self._event = put_event(if_in_flight)
+        self._issuer = Issuer()
+        self._phase = OPEN
+        self._busy = False  # an operation is under way
+        self._ending = False  # a join waits or the queue is shut: what has ended must be looked for
+
+        self._keys = KeyMap()
+        self._returned = LinkedList()  # of entries
+        self._arrived = LinkedList()
+        self._items = 0
+        self._late = 0  # how many of them are delayed
+        self._grants: dict[int, Grant] = {}
+        self._slots: dict[int, Waiter] = {}  # puts that have a slot reserved, by ticket
+        self._version = self._number = 0  # the latest that was given
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is under way, so that no other may begin."""
+        return self._busy
+
+    def _begin(self, now: float, puts: bool = False) -> None:
+        """What an operation does first, unless it sees at once that there is nothing to do."""
+        self._enter(now)
+        if self._phase is CLOSED:
+            raise QueueClosedError(
+                "the queue is closed: only the introspection methods still answer"
+            )
+        if self._phase is SHUT and puts:
+            raise QueueClosedError(
+                "the queue is shut down: it takes no more puts, and works off what it holds"
+            )
+
+    def _enter(self, now: float) -> None:
+        """Nothing else is under way, and what is due is carried out."""
+        if self._busy:
+            raise RuntimeError(
+                "the queue was called from within one of its own operations, by a key's __hash__"
+                " or __eq__ or by a finalizer: it changed nothing; call it when that is over"
+            )
+        if now >= self.deadlines.soonest:
+            self._busy = True
+            try:
+                self._reap(now)
+            finally:
+                self._busy = False
+
+    # -- values and leases -------------------------------------------------------
+
+    def _store(self, key: object, value: object, event: str, delay: float, now: float) -> bool:
+        """Carry a put out, unless it needs a slot and none is free."""
+        entry = self._keys.find(key)
+        if entry is None:
+            if self._items >= self._maxsize:
+                return False
+            entry = self._keys.add(key)
+        move = TABLE[entry.state][event]
+        effect = move.effect
+        if effect is REFUSE:
+            raise KeyAlreadyInFlightError(
+                f"key {text(key)} is in flight and if_in_flight is 'reject': put it again"
+                " once its lease has ended, or choose another policy"
+            )
+        if effect is ADD:
+            if self._items >= self._maxsize:
+                return False
+            self._items += 1
+        self._version = version = entry.newest = self._version + 1
+        if self.outbox.events is not None:
+            self._tell("put", now, key, version, detail=event)
+        if effect is REVISE:
+            newest = entry.leases
+            assert newest is not None
+            self._drop(newest.value)
+            newest.value, newest.version, newest.attempts = value, version, 0
+        else:
+            if entry.value is not None:
+                self._drop(entry.value)
+            entry.value, entry.version, entry.attempts = value, version, 0
+            if delay > 0 or entry.time is not None:
+                self._set_time(entry, delay, now)
+            self._move(entry, move.next if entry.time is None else move.later, BACK, now)
+        return True
+
+    def _move(self, entry: Entry, state: State, place: Place, now: float) -> None:
+        """Put a key into its next state, and its waiting value where that has it.
+
+        A copy that becomes available is handed over to the call that has waited longest among
+        those that want it, or takes its place in the line.
+        """
+        was, entry.state = entry.state, state
+        if was is DELAYED or was is BUFFERED_DELAYED:
+            self._late -= 1
+            place = BACK
+        if state is AVAILABLE or state is BUFFERED:
+            if entry.list is None:
+                waiter = self._claimant(entry) if self._waiters else None
+                if waiter is not None:
+                    self._hand_over(entry, waiter, now)
+                elif place is BACK:
+                    self._arrived.link_last(entry)
+                elif place is END:
+                    self._returned.link_last(entry)
+                else:
+                    self._returned.link_first(entry)
+        elif state is DELAYED or state is BUFFERED_DELAYED:
+            self._late += 1
+
+    def _grant(self, entry: Entry, duration: float) -> Grant:
+        """Turn the waiting copy of a key, which is out of the line, into one in flight."""
+        entry.state = TABLE[entry.state]["grant"].next
+        self._number = number = self._number + 1
+        grant = self._grants[number] = Grant()
+        grant.number = number
+        grant.issuer = self._issuer
+        grant.entry = entry
+        grant.value, entry.value = entry.value, None
+        grant.version = entry.version
+        grant.attempts = entry.attempts
+        grant.duration = duration
+        grant.deadline = grant.waiter = None
+        grant.standing = LIVE
+        if entry.leases is None:
+            entry.leases = grant
+            grant.older = None
+        else:
+            entry.admit(grant)
+        return grant
+
+    def _deliver(
+        self, grant: Grant, now: float, action: str, ticket: int | None = None
+    ) -> Delivery:
+        """The consumer has the lease, and the value as it stands: its clock starts."""
+        grant.attempts = grant.attempt = grant.attempts + 1
+        grant.seen = grant.version
+        if grant.duration != inf:
+            self._start_clock(grant, grant.duration, now)
+        key = grant.entry.key
+        if self.outbox.events is not None:
+            self._tell(action, now, key, grant.version, grant.number, ticket, grant.duration)
+        return key, grant.value, lease_of(grant)
+
+    def _end(self, grant: Grant, standing: Standing) -> object:
+        """A copy is no longer in flight. Returns its value."""
+        del self._grants[grant.number]
+        if grant.deadline is not None:
+            self._stop_clock(grant)
+        entry = grant.entry
+        if entry.leases is grant:
+            entry.leases = grant.older
+        else:
+            entry.dismiss(grant)
+        grant.waiter = None
+        grant.standing = standing
+        value, grant.value = grant.value, None
+        return value
+
+    def _return(
+        self, grant: Grant, standing: Standing, place: Place, delay: float, now: float
+    ) -> None:
+        """A copy in flight comes back, by the "return" moves of `TABLE`."""
+        entry = grant.entry
+        last = entry.leases is grant and grant.older is None
+        move = TABLE[entry.state]["return last" if last else "return"]
+        value = self._end(grant, standing)
+        if move.effect is RETURN or entry.version < grant.version:
+            value, entry.value = entry.value, value
+            entry.version, entry.attempts = grant.version, grant.attempts
+        if value is not None:
+            self._drop(value)
+        if delay > 0 or entry.time is not None:
+            self._set_time(entry, delay, now)
+        self._move(entry, move.next if entry.time is None else move.later, place, now)
+        if move.effect is MERGE:
+            self._free_slot()
+
+    # -- time --------------------------------------------------------------------
+
+    def _set_time(self, entry: Entry, delay: float, now: float) -> None:
+        """Give the waiting value now + delay, or its own time if that is earlier.
+
+        To be called before the key moves: its state tells whether a value waited before.
+        """
+        due = now + delay if delay > 0 else -inf
+        time = entry.time
+        if entry.state is not ABSENT and entry.state is not LEASED:
+            if time is None:
+                return  # its time had come
+            if due >= time.time:
+                time.number = entry.version
+                return
+            self._unset_time(entry)
+        if due > now:
+            entry.time = time = Deadline(entry, VALUES, entry.version)
+            self.deadlines.add(time, delay, now)
+            self._reckon()
+
+    def _unset_time(self, entry: Entry) -> None:
+        time, entry.time = entry.time, None
+        if time is not None:
+            time.owner = None
+            if time.list is not None:  # it is not, while a reap carries it out
+                self.deadlines.remove(time)
+
+    def _start_clock(self, grant: Grant, duration: float, now: float) -> None:
+        if duration != inf:
+            grant.deadline = deadline = Deadline(grant, LEASES, grant.number)
+            self.deadlines.add(deadline, duration, now)
+            self._reckon()
+
+    def _stop_clock(self, grant: Grant) -> None:
+        deadline, grant.deadline = grant.deadline, None
+        if deadline is not None:
+            deadline.owner = None
+            if deadline.list is not None:
+                self.deadlines.remove(deadline)
+
+    def _reap(self, now: float) -> None:
+        for deadline in self.deadlines.due(now):
+            owner = deadline.owner
+            if isinstance(owner, Grant):
+                if self.outbox.events is not None:
+                    self._tell("expire", now, owner.entry.key, owner.version, owner.number)
+                self._return(owner, EXPIRED, END, 0.0, now)
+            elif isinstance(owner, Entry) and owner.time is deadline:
+                # (Not so if a lease that was due before has brought the value into the line.)
+                self._ripen(owner, now)
+        self._reckon()
+        if self._ending:
+            self._conclude(now)
+
+    def _ripen(self, entry: Entry, now: float) -> None:
+        self._unset_time(entry)
+        if self.outbox.events is not None:
+            self._tell("ripen", now, entry.key, entry.version)
+        self._move(entry, TABLE[entry.state]["ripen"].next, BACK, now)
+
+    # -- slots and calls ---------------------------------------------------------
+
+    def _hand_over(self, entry: Entry, waiter: Waiter, now: float) -> None:
+        """Give a copy to a call that waits: it is reserved until the call resumes."""
+        waiter.grant = grant = self._grant(entry, waiter.duration)
+        grant.waiter = waiter
+        self._wake(waiter, RESERVED)
+        if self.outbox.events is not None:
+            self._tell("reserve", now, entry.key, grant.version, grant.number, waiter.ticket)
+
+    def _free_slot(self) -> None:
+        """There is one item less: its slot goes to the put that has waited longest."""
+        self._items -= 1
+        if self._putters.first is not None:
+            self._offer_slots()
+
+    def _offer_slots(self) -> None:
+        while self._items < self._maxsize:
+            waiter = self._longest_waiting(self._putters)
+            if waiter is None:
+                return
+            self._items += 1
+            self._slots[waiter.ticket] = waiter
+            self._wake(waiter, RESERVED)
+
+    def _tidy(self, waiter: Waiter) -> None:
+        """Forget the key of a take that has left, if it was known for that only."""
+        entry = waiter.entry
+        if entry is None or entry.state is not ABSENT or entry.takers is not None:
+            return
+        if self._keys.find(entry.key) is entry:
+            self._keys.remove(entry)
+
+    # -- the end -----------------------------------------------------------------
+
+    def _shut(self, now: float) -> None:
+        if self._phase is not OPEN:
+            return
+        self._phase = SHUT
+        if self.outbox.events is not None:
+            self._tell("shutdown", now)
+        for waiter in [*self._putters]:
+            self._wake(waiter, ENDED)
+        self._revoke_slots()
+        for waiter in [*self._waiters.values()]:
+            if waiter.entry is not None and waiter.entry.state is ABSENT:
+                self._wake(waiter, ENDED)
+        self._conclude(now)
+
+    def _revoke_slots(self) -> None:
+        self._items -= len(self._slots)
+        for waiter in self._slots.values():
+            waiter.outcome = ENDED
+        self._slots.clear()
+
+    def _close(self, now: float) -> None:
+        drained = DONE if self._drained() else ENDED
+        for waiter in [*self._waiters.values()]:
+            self._wake(waiter, drained if waiter.kind == "drain" else ENDED)
+        self._revoke_slots()
+        self._phase = CLOSED
+        if self.outbox.events is not None:
+            self._tell("close", now)
+        for grant in [*reversed(self._grants.values())]:
+            if grant.waiter is not None:
+                grant.waiter.outcome = ENDED
+                grant.waiter.grant = None
+            self._return(grant, RELEASED, FRONT, 0.0, now)
+        for deadline in sorted(self.deadlines, key=Deadline.key):
+            if isinstance(deadline.owner, Entry):
+                self._ripen(deadline.owner, now)
+        self.deadlines.clear()
+        self._waits.clear()
+        self._ending = False
+
+    def _drained(self) -> bool:
+        """Whether nothing is in the line, in flight or deferred."""
+        line = self._returned.first is not None or self._arrived.first is not None
+        return not line and not self._grants
+
+    def _conclude(self, now: float, entry: Entry | None = None) -> None:
+        """After a change: end the calls that wait for the end, or to which nothing can come.
+
+        ``entry``: the key that may have lost its last value.
+        """
+        calls: Iterable[Waiter] = ()
+        if self._items == 0:
+            calls = [*self._waiters.values()]
+        elif self._phase is SHUT and entry is not None and entry.state is ABSENT:
+            calls = [*(entry.takers or ())]
+        for waiter in calls:
+            if waiter.kind == "join":
+                self._wake(waiter, DONE)
+            elif self._phase is SHUT and waiter.kind != "drain":
+                self._wake(waiter, ENDED)
+        if self._drained() and any(map(drains, self._joiners)):
+            self._close(now)
+        self._ending = self._phase is SHUT or self._joiners.first is not None
+
+    def __del__(self) -> None:
+        """Undo the links: they are reference cycles, and the collector may be off."""
+        for grant in self._grants.values():
+            if grant.waiter is not None:
+                grant.waiter.grant = None
+            grant.waiter = grant.older = None
+            grant.deadline = None
+        for waiter in [*self._waiters.values(), *self._slots.values()]:
+            waiter.outcome = LEFT  # its coroutine may yet be closed
+            waiter.deadline = None
+        for entry in self._keys.values():
+            entry.leases = entry.time = None
+            if entry.takers is not None:
+                entry.takers.clear()
+                entry.takers = None
+        for calls in (self._returned, self._arrived, self._getters, self._putters, self._joiners):
+            calls.clear()
+        self.deadlines.clear()
+        self._waits.clear()
+
+
+def drains(waiter: Waiter) -> bool:
+    return waiter.kind == "drain" and not waiter.caller.cancelled()

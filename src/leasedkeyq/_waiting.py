@@ -1,0 +1,146 @@
+"""The calls that wait, in the order of their arrival, and when the next of them wants to be woken.
+
+Nothing here knows what they wait for: that is for `_moves` to say.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from ._checks import text
+from ._deadlines import Deadline, Deadlines
+from ._linkedlist import LinkedList
+from ._records import Entry, Event, Outbox, Outcome, Waiter
+
+WAITING, RESERVED, DONE, TIMED_OUT, ENDED, LEFT = Outcome
+NOWAIT: Final = float("-inf")  # this very object is the timeout of an operation that must not wait
+
+
+class WouldWait(Exception):  # noqa: N818 (it never leaves the package)
+    """An operation that must not wait has nothing to return."""
+
+
+class Waiting:
+    """The waiters of a queue, by kind, and its deadlines. A part of `Machine`."""
+
+    __slots__ = (
+        *("outbox", "deadlines", "_waits", "_ticket"),
+        *("_waiters", "_getters", "_putters", "_joiners"),
+    )
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self.deadlines = Deadlines()  # of leases and delays
+        self._waits = Deadlines()
+        self._ticket = 0  # the latest that was given
+        self._waiters: dict[int, Waiter] = {}  # by ticket
+        self._getters = LinkedList()  # of waiters
+        self._putters = LinkedList()
+        self._joiners = LinkedList()  # joins and drains
+
+    def _wait(
+        self,
+        kind: str,
+        calls: LinkedList,
+        key: object,
+        timeout: object,
+        wait: float,
+        now: float,
+    ) -> Waiter:
+        """A call begins to wait."""
+        self._ticket = ticket = self._ticket + 1
+        waiter = self._waiters[ticket] = Waiter(ticket, kind, key, timeout)
+        calls.link_last(waiter)
+        if wait != inf:
+            waiter.deadline = Deadline(waiter, 0, ticket)
+            self._waits.add(waiter.deadline, wait, now)
+        if self.outbox.events is not None:
+            self._tell(kind, now, key, ticket=ticket, detail=timeout)
+        self._reckon()
+        return waiter
+
+    def _longest_waiting(self, calls: LinkedList) -> Waiter | None:
+        waiter: Waiter | None = calls.first
+        while waiter is not None and waiter.caller.cancelled():
+            self._dismiss(waiter)
+            waiter = calls.first
+        return waiter
+
+    def _claimant(self, entry: Entry) -> Waiter | None:
+        """The call that has waited longest among those that want a copy of the key."""
+        getter = self._longest_waiting(self._getters)
+        if entry.takers is None:
+            return getter
+        taker = self._longest_waiting(entry.takers)
+        if getter is None or (taker is not None and taker.ticket < getter.ticket):
+            return taker
+        return getter
+
+    def _wake(self, waiter: Waiter, outcome: Outcome) -> None:
+        """The wait of a call is over."""
+        self._dismiss(waiter)
+        waiter.outcome = outcome
+        self.outbox.woken.append(waiter)
+        self.outbox.changed = True
+
+    def _dismiss(self, waiter: Waiter) -> None:
+        """Take a call out of the waiting ones."""
+        calls = waiter.list
+        assert calls is not None
+        calls.unlink(waiter)
+        if waiter.entry is not None and calls.first is None:
+            waiter.entry.takers = None
+        del self._waiters[waiter.ticket]
+        deadline, waiter.deadline = waiter.deadline, None
+        if deadline is not None:
+            deadline.owner = None
+            if deadline.list is not None:
+                self._waits.remove(deadline)
+        waiter.outcome = LEFT
+        if not self._waiters:
+            self._reckon()
+
+    def _reckon(self) -> None:
+        """Bring the alarm up to date. It may stay too early, but never too late.
+
+        So a deadline that moves away costs nothing: the shell's timer finds nothing due, once, and
+        is armed anew.
+        """
+        soonest = inf
+        if self._waiters:
+            soonest = min(self.deadlines.next(), self._waits.next())
+        if soonest < self.outbox.alarm or soonest == inf != self.outbox.alarm:
+            self.outbox.alarm = soonest
+            self.outbox.changed = True
+
+    def _drop(self, value: object) -> None:
+        """Let a value go when the operation is over: its finalizer is the user's code."""
+        self.outbox.dropped.append(value)
+        self.outbox.changed = True
+
+    def _tell(
+        self,
+        action: str,
+        now: float,
+        key: object = None,
+        version: int | None = None,
+        number: int | None = None,
+        ticket: int | None = None,
+        detail: object = None,
+    ) -> None:
+        assert self.outbox.events is not None
+        self.outbox.events.append(Event(action, now, key, version, number, ticket, detail))
+
+
+def too_late(kind: str, key: object, timeout: object) -> Exception:
+    """What a call raises that would not wait, or no longer."""
+    if timeout is NOWAIT:
+        return WouldWait()
+    what = {
+        "get": "nothing became available",
+        "take": f"no copy of key {text(key)} became available",
+        "put": f"the queue is full, and no slot for key {text(key)} became free",
+        "join": "the queue was not worked off",
+    }[kind]
+    return TimeoutError(f"{what} within {timeout} s")
