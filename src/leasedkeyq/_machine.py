@@ -15,7 +15,19 @@ from typing import Any, Final
 from ._checks import delay_seconds, lease_seconds, leased, put_event, seconds, text
 from ._inspection import Inspection
 from ._linkedlist import LinkedList
-from ._moves import ACKED, BACK, CLOSED, EXPIRED, FRONT, LIVE, OPEN, RELEASED, SHUT, Delivery
+from ._moves import (
+    ACKED,
+    BACK,
+    CLOSED,
+    EXPIRED,
+    FRONT,
+    LIVE,
+    OPEN,
+    RELEASED,
+    SHUT,
+    Delivery,
+    drains,
+)
 from ._records import Entry, Grant, Waiter
 from ._table import ABSENT, DEFERRED, DROP, TABLE
 from ._waiting import DONE, LEFT, RESERVED, TIMED_OUT, WAITING, too_late

@@ -33,10 +33,10 @@ from math import inf
 from typing import Any, TypeAlias
 
 from ._checks import bound, lease_seconds, put_event, text
-from ._deadlines import Deadline, Deadlines
+from ._deadlines import Deadline
 from ._keys import KeyMap
 from ._linkedlist import LinkedList
-from ._records import Entry, Grant, Outbox, Standing, Waiter
+from ._records import Entry, Grant, Standing, Waiter
 from ._table import (
     ABSENT,
     ADD,
