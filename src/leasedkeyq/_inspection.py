@@ -8,10 +8,13 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from ._moves import CLOSED, LIVE, SHUT, Moves
+from ._checks import leased, text
+from ._moves import ACKED, CLOSED, EXPIRED, LIVE, SHUT, Moves
 from ._records import Copy, Entry, Flight, Grant, Held, Snapshot, Wait, Waiter
 from ._table import ABSENT, AVAILABLE, BUFFERED, BUFFERED_DELAYED, DEFERRED, DELAYED, LEASED
 from ._waiting import RESERVED, WAITING
+from .errors import InvalidLeaseError, LeaseAlreadyAcknowledgedError, LeaseExpiredError
+from .lease import Lease
 
 
 class Inspection(Moves):
@@ -91,6 +94,54 @@ class Inspection(Moves):
             return self._keys.distinct(keys)
         finally:
             self._busy = False
+
+    def _look_up(self, lease: object, now: float) -> Grant:
+        """The live lease that somebody asks about."""
+        self._begin(now)
+        self._busy = True
+        try:
+            return self._live(lease)
+        finally:
+            self._busy = False
+
+    def _live(self, lease: object) -> Grant:
+        """The live lease that the caller holds, or the reason why there is none."""
+        if type(lease) is Lease:
+            grant: Grant | None = lease._grant
+            if grant is not None and grant.standing is LIVE and grant.issuer is self._issuer:
+                return grant
+        held = leased(lease)
+        grant = held._grant
+        if grant is None:
+            return self._rebuilt(held)
+        if grant.issuer is not self._issuer:
+            raise InvalidLeaseError(f"{text(held)} is another queue's: use it there")
+        if grant.standing is LIVE:
+            return grant
+        if grant.standing is ACKED:
+            raise LeaseAlreadyAcknowledgedError(
+                f"{text(held)} was acknowledged already: there is nothing left to do"
+            )
+        if grant.standing is EXPIRED:
+            raise LeaseExpiredError(
+                f"{text(held)} ran out before this call: its item went back to the queue and may"
+                " be with another consumer; discard the work, or make it safe to repeat"
+            )
+        raise InvalidLeaseError(f"{text(held)} was released already: get or take its item anew")
+
+    def _rebuilt(self, lease: Lease[Any]) -> Grant:
+        """The live lease that a rebuilt one stands for."""
+        number = self._issuer.number(lease.token)
+        grant = None if number is None else self._grants.get(number)
+        if grant is None or grant.waiter is not None:
+            raise InvalidLeaseError(
+                f"{text(lease)} is not live in this queue: it has ended, or was never granted here"
+            )
+        if not self._keys.same(grant.entry.key, lease.key):
+            raise InvalidLeaseError(
+                f"{text(lease)} names another key than the one its token was granted for"
+            )
+        return grant
 
     # -- the whole state ---------------------------------------------------------
 

@@ -10,34 +10,28 @@ is carried out, the queue is open), look up, change, tell. What came of it for o
 from __future__ import annotations
 
 from math import inf
-from typing import Any, Final
+from typing import Final
 
-from ._checks import delay_seconds, lease_seconds, leased, put_event, seconds, text
+from ._checks import delay_seconds, lease_seconds, put_event, seconds, text
 from ._inspection import Inspection
 from ._linkedlist import LinkedList
 from ._moves import (
     ACKED,
     BACK,
     CLOSED,
-    EXPIRED,
     FRONT,
-    LIVE,
     OPEN,
     RELEASED,
     SHUT,
     Delivery,
     drains,
 )
-from ._records import Entry, Grant, Waiter
+from ._records import Entry, Waiter
 from ._table import ABSENT, DEFERRED, DROP, TABLE
 from ._waiting import DONE, LEFT, RESERVED, TIMED_OUT, WAITING, too_late
 from .errors import (
-    InvalidLeaseError,
-    LeaseAlreadyAcknowledgedError,
-    LeaseExpiredError,
     QueueClosedError,
 )
-from .lease import Lease
 
 AT_ONCE: Final = 0  # the delay of a put or release that names none
 
@@ -194,11 +188,8 @@ class Machine(Inspection):
             self._tidy(waiter)
             if outcome is TIMED_OUT:
                 raise too_late(waiter.kind, waiter.key, waiter.timeout)
-            raise QueueClosedError(
-                "the queue was closed while the call waited"
-                if self._phase is CLOSED
-                else "the queue was shut down, and nothing can come to the call any more"
-            )
+            end = "closed" if self._phase is CLOSED else "shut down"
+            raise QueueClosedError(f"the queue was {end} while the call waited")
         finally:
             self._busy = False
 
@@ -349,54 +340,6 @@ class Machine(Inspection):
         """When the lease runs out; infinity for never. O(1)."""
         deadline = self._look_up(lease, now).deadline
         return inf if deadline is None else deadline.time
-
-    def _look_up(self, lease: object, now: float) -> Grant:
-        """The live lease that somebody asks about."""
-        self._begin(now)
-        self._busy = True
-        try:
-            return self._live(lease)
-        finally:
-            self._busy = False
-
-    def _live(self, lease: object) -> Grant:
-        """The live lease that the caller holds, or the reason why there is none."""
-        if type(lease) is Lease:
-            grant: Grant | None = lease._grant
-            if grant is not None and grant.standing is LIVE and grant.issuer is self._issuer:
-                return grant
-        held = leased(lease)
-        grant = held._grant
-        if grant is None:
-            return self._rebuilt(held)
-        if grant.issuer is not self._issuer:
-            raise InvalidLeaseError(f"{text(held)} is another queue's: use it there")
-        if grant.standing is LIVE:
-            return grant
-        if grant.standing is ACKED:
-            raise LeaseAlreadyAcknowledgedError(
-                f"{text(held)} was acknowledged already: there is nothing left to do"
-            )
-        if grant.standing is EXPIRED:
-            raise LeaseExpiredError(
-                f"{text(held)} ran out before this call: its item went back to the queue and may"
-                " be with another consumer; discard the work, or make it safe to repeat"
-            )
-        raise InvalidLeaseError(f"{text(held)} was released already: get or take its item anew")
-
-    def _rebuilt(self, lease: Lease[Any]) -> Grant:
-        """The live lease that a rebuilt one stands for."""
-        number = self._issuer.number(lease.token)
-        grant = None if number is None else self._grants.get(number)
-        if grant is None or grant.waiter is not None:
-            raise InvalidLeaseError(
-                f"{text(lease)} is not live in this queue: it has ended, or was never granted here"
-            )
-        if not self._keys.same(grant.entry.key, lease.key):
-            raise InvalidLeaseError(
-                f"{text(lease)} names another key than the one its token was granted for"
-            )
-        return grant
 
     # -- the whole queue ---------------------------------------------------------
 

@@ -28,7 +28,6 @@ I10 ``alarm`` is infinity unless a call waits, and then not later than the first
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 from math import inf
 from typing import Any, TypeAlias
 
@@ -36,7 +35,7 @@ from ._checks import bound, lease_seconds, put_event, text
 from ._deadlines import Deadline
 from ._keys import KeyMap
 from ._linkedlist import LinkedList
-from ._records import Entry, Grant, Standing, Waiter
+from ._records import Entry, Grant, Phase, Place, Standing, Waiter
 from ._table import (
     ABSENT,
     ADD,
@@ -57,22 +56,6 @@ from .errors import KeyAlreadyInFlightError, QueueClosedError
 from .lease import Issuer, Lease, lease_of
 
 Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
-
-
-class Phase(Enum):
-    """How far the end of the queue has come."""
-
-    OPEN = "open"
-    SHUT = "shut"
-    CLOSED = "closed"
-
-
-class Place(Enum):
-    """Where in the line a copy goes."""
-
-    FRONT = "the front of the first part"
-    END = "the end of the first part"
-    BACK = "the back of the line"
 
 
 OPEN, SHUT, CLOSED = Phase
@@ -441,13 +424,12 @@ class Moves(Waiting):
         for grant in self._grants.values():
             if grant.waiter is not None:
                 grant.waiter.grant = None
-            grant.waiter = grant.older = None
-            grant.deadline = None
+            grant.value = grant.waiter = grant.older = grant.deadline = None
         for waiter in [*self._waiters.values(), *self._slots.values()]:
             waiter.outcome = LEFT  # its coroutine may yet be closed
             waiter.deadline = None
         for entry in self._keys.values():
-            entry.leases = entry.time = None
+            entry.value = entry.leases = entry.time = None
             if entry.takers is not None:
                 entry.takers.clear()
                 entry.takers = None

@@ -63,6 +63,22 @@ class Entry(Node):
         newer.older = grant.older
 
 
+class Phase(Enum):
+    """How far the end of the queue has come."""
+
+    OPEN = "open"
+    SHUT = "shut"
+    CLOSED = "closed"
+
+
+class Place(Enum):
+    """Where in the line a copy goes."""
+
+    FRONT = "the front of the first part"
+    END = "the end of the first part"
+    BACK = "the back of the line"
+
+
 class Standing(Enum):
     """What has become of a lease."""
 
