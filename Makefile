@@ -112,11 +112,21 @@ deep-stateful: $(DEEP)  # a million steps of the machines (SEED=1)
 deep-spec: $(DEEP)  # the larger models
 	@$(BIN)/python -m spec.tlc --deep
 
-spec-mutants: $(DEEP)  # does the specification notice when a rule of it is changed?
-	@$(BIN)/python -m spec.mutants
-
+spec-# In a copy, for cosmic-ray writes its changes into the files. At most so many percent may survive.
+MUTANTS := .venv/mutants
+SURVIVE := 10
 mutants: $(DEEP)  # do the tests notice when the code is changed?
-	@$(BIN)/python -m tools.mutants
+	@rm -rf $(MUTANTS) && mkdir $(MUTANTS)
+	@git ls-files -z src tests spec pyproject.toml | tar -c --null -T - | tar -x -C $(MUTANTS)
+	@cd $(MUTANTS) && export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=src && \
+		export HYPOTHESIS_PROFILE=ci LEASEDKEYQ_NO_EXTENSIONS=1 && \
+		config=tests/mutation/cosmic-ray.toml && \
+		cosmic-ray init $$config session.sqlite && \
+		cr-filter-operators session.sqlite $$config && \
+		cosmic-ray baseline $$config && cosmic-ray exec $$config session.sqlite && \
+		cr-report --surviving-only --show-diff session.sqlite > survivors.txt && \
+		cr-rate --fail-over $(SURVIVE) session.sqlite && \
+		echo "$$(cr-rate session.sqlite)% of the mutants survive; see $(MUTANTS)/survivors.txt"
 
 crosshair: $(DEEP)  # contracts, confirmed over all paths
 	@$(BIN)/pytest tests/crosshair -q $(XDIST)
@@ -140,7 +150,7 @@ lock: $(TEST)  # write requirements/*.txt from *.in, keeping pins (UPGRADE=--upg
 	$$compile deep.in -o deep.txt $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' test.txt)
 
 clean:  # remove whatever is not source
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist mutants docs/_build
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist docs/_build
 
 # pip fetches uv, and uv the rest: in a third of the time.
 $(TEST): requirements/test.txt
