@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from docs._ext.sources import ROOT
@@ -65,6 +66,7 @@ def life_table() -> str:
     return "\n".join(lines)
 
 
+@cache
 def imports() -> dict[str, dict[str, bool]]:
     """Of each module those that it imports from the package, and whether for more than types."""
     found = {}
