@@ -97,7 +97,7 @@ class Inspection(Moves):
 
     def _look_up(self, lease: object, now: float) -> Grant:
         """The live lease that somebody asks about."""
-        self._begin(now)
+        self._begin(now, False)
         self._busy = True
         try:
             return self._live(lease)

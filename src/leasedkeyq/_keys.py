@@ -13,12 +13,14 @@ from ._records import Entry
 from ._table import ABSENT
 
 
-class KeyMap(dict[object, Entry]):
+class KeyMap(dict):  # type: ignore[type-arg]  # (the compiler takes no subscript here)
     """The entries of the queue, by their keys. Each operation but iteration is O(1)."""
 
     __slots__ = ()
 
-    find = dict.get
+    def find(self, key: object) -> Entry | None:
+        entry: Entry | None = self.get(key)
+        return entry
 
     def add(self, key: object) -> Entry:
         """The entry of a key that has none so far."""

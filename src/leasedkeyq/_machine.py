@@ -61,7 +61,7 @@ class Machine(Inspection):
         pause = 0.0 if delay is AT_ONCE else delay_seconds(delay)
         wait = inf if timeout is None else seconds("timeout", timeout)
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, puts=True)
+            self._begin(now, True)
         self._busy = True
         try:
             if self._store(key, value, event, pause, now):
@@ -77,7 +77,7 @@ class Machine(Inspection):
     def discard(self, key: object, now: float) -> bool:
         """Discard: what waits of the key is gone; False if there was nothing. O(1)."""
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now)
+            self._begin(now, False)
         self._busy = True
         try:
             entry = self._keys.find(key)
@@ -111,7 +111,7 @@ class Machine(Inspection):
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now)
+            self._begin(now, False)
         self._busy = True
         try:
             line = self._returned if self._returned.first is not None else self._arrived
@@ -138,7 +138,7 @@ class Machine(Inspection):
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now)
+            self._begin(now, False)
         self._busy = True
         try:
             entry = self._keys.find(key)
@@ -262,7 +262,7 @@ class Machine(Inspection):
     def ack(self, lease: object, now: float) -> None:
         """Ack: the leased copy is gone for good. O(1)."""
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now)
+            self._begin(now, False)
         self._busy = True
         try:
             grant = self._live(lease)
@@ -296,7 +296,7 @@ class Machine(Inspection):
                 " delay or requeue_front"
             )
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now)
+            self._begin(now, False)
         self._busy = True
         try:
             grant = self._live(lease)
@@ -312,7 +312,7 @@ class Machine(Inspection):
         """Extend: restart the lease's clock. O(1)."""
         duration = None if timeout is None else lease_seconds("timeout", timeout)
         if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now)
+            self._begin(now, False)
         self._busy = True
         try:
             grant = self._live(lease)
@@ -345,7 +345,7 @@ class Machine(Inspection):
 
     def start(self, now: float) -> None:
         """Nothing to start: the check that the queue is not closed."""
-        self._begin(now)
+        self._begin(now, False)
 
     def join(self, timeout: object, now: float) -> Waiter | None:
         """Join: wait until the queue holds nothing. O(1)."""

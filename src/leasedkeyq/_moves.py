@@ -53,7 +53,7 @@ from ._table import (
 )
 from ._waiting import DONE, ENDED, LEFT, RESERVED, Waiting
 from .errors import KeyAlreadyInFlightError, QueueClosedError
-from .lease import Issuer, Lease, lease_of
+from .lease import Issuer, Lease, new_lease, set_grant
 
 Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
 
@@ -104,7 +104,7 @@ class Moves(Waiting):
         """Whether an operation is under way, so that no other may begin."""
         return self._busy
 
-    def _begin(self, now: float, puts: bool = False) -> None:
+    def _begin(self, now: float, puts: bool) -> None:
         """What an operation does first, unless it sees at once that there is nothing to do."""
         self._enter(now)
         if self._phase is CLOSED:
@@ -223,7 +223,9 @@ class Moves(Waiting):
         key = grant.entry.key
         if self.outbox.events is not None:
             self._tell(action, now, key, grant.version, grant.number, ticket, grant.duration)
-        return key, grant.value, lease_of(grant)
+        lease: Lease[Any] = new_lease(Lease)  # its fields are filled in when they are asked for
+        set_grant(lease, grant)
+        return key, grant.value, lease
 
     def _end(self, grant: Grant, standing: Standing) -> object:
         """A copy is no longer in flight. Returns its value."""

@@ -109,11 +109,6 @@ class Lease(_Granted, Generic[K]):
         return value
 
 
-_set_grant: Final[Callable[[Lease[Any], Grant], None]] = vars(_Granted)["_grant"].__set__
-
-
-def lease_of(grant: Grant) -> Lease[Any]:
-    """The lease that the consumer holds. Made without its fields, which are seldom asked for."""
-    lease: Lease[Any] = Lease.__new__(Lease)
-    _set_grant(lease, grant)
-    return lease
+# What a queue makes a lease with: without its fields, which are seldom asked for.
+new_lease: Final[Callable[[type[Lease[Any]]], Lease[Any]]] = Lease.__new__
+set_grant: Final[Callable[[Lease[Any], Grant], None]] = vars(_Granted)["_grant"].__set__
