@@ -6,26 +6,38 @@
 The watcher puts the path of every file that changed. However often a file changes while it waits
 for its turn, it is one item. A change that comes while the file is being copied is deferred: when
 the copy is done, the file is copied once more, so the mirror never ends up with an old state, and
-no file is copied twice at the same time.
+no file is copied twice at the same time. What fails is tried again, after longer and longer pauses
+that no new change waits for. In the end what is in the line is worked off.
 """
 
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from watchfiles import awatch
 
-from leasedkeyq import LeasedKeyQueue, QueueClosedError
+from leasedkeyq import LeasedKeyQueue
 
 WORKERS = 4
+ATTEMPTS = 5
+PAUSE = 0.05  # seconds, doubled with every attempt
+GRACE = 5.0  # seconds, in which to work off the line in the end
 
-Report = Callable[[Path, str], None]
+events_in = partial(
+    awatch,
+    watch_filter=None,
+    ignore_permission_denied=True,
+    debounce=50,
+    rust_timeout=50,
+    yield_on_timeout=True,
+)
+Report = Callable[[Path, str], object]
 
 
 class Mirror:
@@ -33,11 +45,11 @@ class Mirror:
     state of the file at the time when it is copied."""
 
     def __init__(self, source: Path, target: Path, report: Report) -> None:
-        self.source, self.target = source.resolve(), target.resolve()
+        self.source, self.target = source.resolve(strict=True), target.resolve()
         if self.source.is_relative_to(self.target):
             raise ValueError(f"{source} lies in its mirror, {target}")
         self.report = report
-        self.queue = LeasedKeyQueue[Path, None]()
+        self.queue = LeasedKeyQueue[Path, None](if_in_flight="defer")
 
     async def run(self) -> None:
         """Mirror until cancelled."""
@@ -47,51 +59,39 @@ class Mirror:
             try:
                 await self.watch()
             finally:
-                await self.queue.close()
+                await self.queue.drain(GRACE)
+                for path, _ in await self.queue.available_items():
+                    self.report(path, "left")
 
     async def watch(self) -> None:
         """Put what was there from the start, and then whatever changes."""
-        listed = False
-        async for events in awatch(
-            self.source,
-            watch_filter=None,
-            ignore_permission_denied=True,
-            debounce=50,
-            step=10,
-            rust_timeout=50,
-            yield_on_timeout=True,
-        ):
-            await self.put(Path(path) for _, path in events)
-            if not listed:  # the watcher is at work by now, so no file can slip in between
-                await self.put(files_in(self.source))
-                listed = True
-
-    async def put(self, paths: Iterable[Path]) -> None:
-        for path in sorted(filter(self.is_original, paths)):
-            await self.queue.put(path.relative_to(self.source), None, if_in_flight="defer")
-
-    def is_original(self, path: Path) -> bool:
-        """Not in the mirror, which may be in the source: it would hold a mirror of itself."""
-        return not Path(os.path.realpath(path)).is_relative_to(self.target)
+        changed = {self.source}  # when the watcher is at work, so that no file can slip in between
+        async for events in events_in(self.source):
+            for event in changed | {Path(path) for _, path in events}:
+                for path in all_of(event, but=self.target):  # a folder is moved in one event
+                    await self.queue.put(path.relative_to(self.source), None)
+            changed = set()
 
     async def work(self) -> None:
         """Bring one file after the other up to date."""
-        with suppress(QueueClosedError):  # no more is wanted
-            while True:
-                path, _, lease = await self.queue.get()
-                file, copy = self.source / path, self.target / path
-                try:
-                    done = await asyncio.to_thread(bring_up_to_date, file, copy)
-                except OSError as error:
-                    done = f"failed ({error.strerror})"
+        async for path, _, lease in self.queue:
+            file, copy, again = self.source / path, self.target / path, False
+            try:
+                done = await asyncio.to_thread(bring_up_to_date, file, copy)
+            except OSError as error:
+                done, again = f"failed ({error.strerror})", lease.attempt < ATTEMPTS
+            if again:
+                self.queue.release_nowait(lease, delay=PAUSE * 2**lease.attempt)
+            else:
+                self.queue.ack_nowait(lease)
                 self.report(path, done)
-                if done == "made":  # a folder is moved with all that is in it, in one event
-                    await self.put(files_in(file))
-                await self.queue.ack(lease)
 
 
-def files_in(folder: Path) -> Iterable[Path]:
-    return (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+def all_of(path: Path, but: Path) -> list[Path]:
+    """A file, or a folder with all that is in it, but for what is in the mirror: that would be
+    mirrored into itself, and so on."""
+    walk = (Path(parent, name) for parent, dirs, files in os.walk(path) for name in dirs + files)
+    return [each for each in [path, *walk] if not Path(os.path.realpath(each)).is_relative_to(but)]
 
 
 def bring_up_to_date(file: Path, copy: Path) -> str:
@@ -112,44 +112,33 @@ def bring_up_to_date(file: Path, copy: Path) -> str:
 async def demonstrate(folder: Path) -> None:
     """Write one file a hundred times; see how often it is copied, and what comes of it."""
     file, copy = folder / "source" / "notes", folder / "mirror" / "notes"
-    started, finished = asyncio.Event(), asyncio.Event()
-    copies = 0
-
-    def report(path: Path, done: str) -> None:
-        nonlocal copies
-        copies += 1
-        started.set()
-        if copy.read_text() == "revision 100":
-            finished.set()
-
     file.parent.mkdir()
-    file.write_text("revision 0")
-    mirroring = asyncio.create_task(Mirror(file.parent, copy.parent, report).run())
-    await started.wait()
+    reports, copies = asyncio.Queue[str](), 0
+    mirror = Mirror(file.parent, copy.parent, lambda path, done: reports.put_nowait(done))
+    mirroring = asyncio.create_task(mirror.run())
+    await reports.get()  # the folder is made
     for revision in range(1, 101):
         file.write_text(f"revision {revision}")
         await asyncio.sleep(0.002)
-    await finished.wait()
+    while not copy.exists() or copy.read_text() != "revision 100":
+        copies += await reports.get() == "copied"
     mirroring.cancel()
     await asyncio.wait([mirroring])
     print(f"100 revisions, copied {copies} times; mirrored: {copy.read_text()}")
 
 
-def main(
-    source: Annotated[Path | None, typer.Argument(exists=True, file_okay=False)] = None,
-    target: Annotated[Path | None, typer.Argument(file_okay=False)] = None,
-) -> None:
-    """Keep a mirror of a folder; without arguments, demonstrate it."""
-    if source is None:
+def main(*arguments: str) -> None:
+    if not arguments:
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(demonstrate(Path(folder)))
-    elif target is None:
-        raise typer.BadParameter("where is the mirror to be?")
+    elif len(arguments) != 2:
+        raise SystemExit(__doc__)
     else:
+        source, target = map(Path, arguments)
+        mirror = Mirror(source, target, lambda path, done: print(done, ascii(str(path))))
         with suppress(KeyboardInterrupt):
-            mirror = Mirror(source, target, lambda path, done: print(done, repr(str(path))))
             asyncio.run(mirror.run())
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main(*sys.argv[1:])

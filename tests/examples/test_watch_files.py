@@ -1,12 +1,16 @@
 """The mirror ends up with the latest state of each file, on real files and real events."""
 
 import asyncio
+import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from examples import watch_files
+from tests import virtual
 
 Change = Callable[[Path], object]
 
@@ -69,24 +73,33 @@ async def mirror_while(
             lambda source: write("deep/down", "moved")(source.parent),
             lambda source: (source.parent / "deep").rename(source / "deep"),
         ],
-        [
-            write("file", "to be a folder"),
-            lambda source: (source / "file").unlink(),
-            write("file/in it", "now"),
-        ],
-        [
-            write("folder/in it", "still"),
-            lambda source: (source / "folder").rename(source.parent / "elsewhere"),
-            write("folder", "now a file"),
-        ],
         [write(".git/index", "what editors and tools hide")],
     ],
-    ids=["one file", "many files", "removed", "moved in", "to folder", "to file", "hidden"],
+    ids=["one file", "many files", "removed", "moved in", "hidden"],
 )
 async def test_latest_state_wins(tmp_path: Path, changes: list[Change]) -> None:
     source, target = tmp_path / "source", tmp_path / "mirror"
     source.mkdir()
     await mirror_while(source, target, changes)
+
+
+def test_what_was_a_file_may_be_a_folder_and_the_other_way_round(tmp_path: Path) -> None:
+    file, copy = tmp_path / "source", tmp_path / "mirror"
+    for _ in range(2):
+        assert watch_files.bring_up_to_date(file, copy) == "removed"
+        assert not copy.exists()
+        file.write_text("a file")
+        assert watch_files.bring_up_to_date(file, copy) == "copied"
+        assert copy.read_text() == "a file"
+        file.unlink()
+        file.mkdir()
+        assert watch_files.bring_up_to_date(file, copy) == "made"
+        write("in it", "then")(copy)
+        file.rmdir()
+        file.write_text("a file again")
+        assert watch_files.bring_up_to_date(file, copy) == "copied"
+        assert copy.read_text() == "a file again"
+        file.unlink()
 
 
 async def test_one_unreadable_file_does_not_end_it(
@@ -101,6 +114,7 @@ async def test_one_unreadable_file_does_not_end_it(
         return original(file, copy)
 
     monkeypatch.setattr(watch_files, "bring_up_to_date", bring_up_to_date)
+    monkeypatch.setattr(watch_files, "PAUSE", 0)
     source, target = tmp_path / "source", tmp_path / "mirror"
     source.mkdir()
     changes = [write("secret", "no"), write("public", "yes")]
@@ -120,24 +134,71 @@ def test_a_source_in_its_mirror_is_refused(tmp_path: Path, target: str) -> None:
         watch_files.Mirror(tmp_path / "source", tmp_path / target, lambda *_: None)
 
 
-async def test_change_during_the_copy_is_copied_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_demonstration_needs_few_copies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The watcher puts a file that is just being copied: one more copy follows, not at once."""
-    mirror = watch_files.Mirror(tmp_path / "source", tmp_path / "mirror", lambda *_: None)
-    file, copies = mirror.source / "notes", 0
+    await watch_files.demonstrate(tmp_path)
+    said = re.fullmatch(
+        r"100 revisions, copied (\d+) times; mirrored: revision 100\n", capsys.readouterr().out
+    )
+    assert said is not None
+    assert 1 <= int(said[1]) < 100
 
-    async def copy(function: object, source: Path, target: Path) -> str:
-        nonlocal copies
-        copies += 1
-        if copies == 1:
-            await mirror.put([file])
-            assert await mirror.queue.qsize() == 0
-        else:
-            await mirror.queue.close()
-        return "copied"
 
-    monkeypatch.setattr(asyncio, "to_thread", copy)
-    await mirror.put([file])
-    await mirror.work()
-    assert copies == 2
+@pytest.mark.parametrize("stops", [False, True])
+def test_nothing_is_missed_whatever_the_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """Files change, copies take their time and fail, and it is stopped, all at random."""
+
+    async def schedule(seed: int) -> bool:
+        rng = random.Random(seed)
+        stuck = stops and rng.random() < 0.2
+        files, copies, tries = dict[str, int](), dict[str, int](), Counter[str]()
+        busy, said = set[str](), dict[str, str]()
+        mirror = watch_files.Mirror(
+            tmp_path, tmp_path / "mirror", lambda path, done: said.update({str(path): done})
+        )
+
+        async def to_thread(_: object, file: Path, copy: Path) -> str:
+            name = file.name
+            assert name not in busy, "copied twice at the same time"
+            busy.add(name)
+            tries[name] += 1
+            state = files[name]
+            await asyncio.sleep(rng.choice([0, 0.01, 0.3, 1000 * stuck]))
+            busy.remove(name)
+            if name == "bad" or rng.random() < 0.1:
+                raise PermissionError(13, "Permission denied")
+            copies[name] = state
+            return "copied"
+
+        async def watch() -> None:
+            for state in range(40):
+                name = rng.choice(["a", "b", "c", "bad"])
+                files[name] = state
+                tries[name] = 0
+                await mirror.queue.put(Path(name), None)
+                await asyncio.sleep(rng.choice([0, 0, 0.05, 0.2]))
+            await mirror.queue.join()
+
+        monkeypatch.setattr(asyncio, "to_thread", to_thread)
+        monkeypatch.setattr(mirror, "watch", watch)
+        running = asyncio.create_task(mirror.run())
+        if stops:
+            await asyncio.sleep(rng.uniform(0, 3))
+            running.cancel()
+        stopped = asyncio.get_running_loop().time()
+        await asyncio.wait([running])
+        assert running.cancelled() == stops
+        took = asyncio.get_running_loop().time() - stopped
+        for name in files:
+            assert said[name] in {"copied", "left"} or tries[name] >= watch_files.ATTEMPTS, name
+            assert said[name] != "copied" or copies[name] == files[name], name
+        if not stops:
+            assert said["bad"] == "failed (Permission denied)"
+            assert "left" not in said.values()
+        assert not stops or took <= watch_files.GRACE + virtual.TICK
+        return stops and took >= watch_files.GRACE - virtual.TICK
+
+    assert {virtual.run(schedule(seed)) for seed in range(100)} == {False, stops}
