@@ -12,12 +12,14 @@ Four promises:
 import os as _os
 import sys as _sys
 from importlib.machinery import EXTENSION_SUFFIXES as _EXTENSION_SUFFIXES
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from importlib.machinery import SOURCE_SUFFIXES as _SOURCE_SUFFIXES
+from importlib.machinery import FileFinder as _FileFinder
+from importlib.machinery import SourceFileLoader as _SourceFileLoader
 
 if _os.environ.get("LEASEDKEYQ_NO_EXTENSIONS", "") not in ("", "0"):
     # The source alone, even if it was compiled and the modules lie beside it.
     for _folder in __path__:
-        _source = FileFinder(_folder, (SourceFileLoader, SOURCE_SUFFIXES))
+        _source = _FileFinder(_folder, (_SourceFileLoader, _SOURCE_SUFFIXES))
         _sys.path_importer_cache[_folder] = _source
 
 from ._checks import InFlightPolicy

@@ -67,8 +67,8 @@ class Machine(Inspection):
             if self._store(key, value, event, pause, now):
                 return None
             if wait <= 0:
-                raise too_late("put", key, timeout)
-            waiter = self._wait("put", self._putters, key, timeout, wait, now)
+                raise too_late("put", key, timeout, wait)
+            waiter = self._wait("put", self._putters, key, wait, now, (event[4:], pause))
             waiter.put = value, event, pause
             return waiter
         finally:
@@ -94,7 +94,7 @@ class Machine(Inspection):
             self._drop(entry.value)
             entry.value = None
             if entry.state is not DEFERRED:
-                self._free_slot()
+                self._free_slot(now)
             self._move(entry, state, BACK, now)
             if self._ending:
                 self._conclude(now, entry)
@@ -122,8 +122,8 @@ class Machine(Inspection):
             if self._phase is SHUT and self._items == 0:
                 raise _nothing_comes("more")
             if wait <= 0:
-                raise too_late("get", None, timeout)
-            waiter = self._wait("get", self._getters, None, timeout, wait, now)
+                raise too_late("get", None, timeout, wait)
+            waiter = self._wait("get", self._getters, None, wait, now, duration)
             waiter.duration = duration
             return waiter
         finally:
@@ -148,12 +148,12 @@ class Machine(Inspection):
             if self._phase is SHUT and (entry is None or entry.state is ABSENT):
                 raise _nothing_comes(f"of key {text(key)}")
             if wait <= 0:
-                raise too_late("take", key, timeout)
+                raise too_late("take", key, timeout, wait)
             if entry is None:
                 entry = self._keys.add(key)  # only to wait on
             if entry.takers is None:
                 entry.takers = LinkedList()
-            waiter = self._wait("take", entry.takers, key, timeout, wait, now)
+            waiter = self._wait("take", entry.takers, key, wait, now, duration)
             waiter.duration = duration
             waiter.entry = entry
             return waiter
@@ -187,7 +187,7 @@ class Machine(Inspection):
                 return None
             self._tidy(waiter)
             if outcome is TIMED_OUT:
-                raise too_late(waiter.kind, waiter.key, waiter.timeout)
+                raise too_late(waiter.kind, waiter.key, None, waiter.timeout)
             end = "closed" if self._phase is CLOSED else "shut down"
             raise QueueClosedError(f"the queue was {end} while the call waited")
         finally:
@@ -202,7 +202,7 @@ class Machine(Inspection):
         try:
             self._store(waiter.key, value, event, delay, now)
         finally:
-            self._offer_slots()
+            self._offer_slots(now)
             if self._ending:
                 self._conclude(now)
 
@@ -221,15 +221,15 @@ class Machine(Inspection):
             outcome, waiter.outcome = waiter.outcome, LEFT
             if outcome is WAITING:
                 self._dismiss(waiter)
+            if self.outbox.events is not None:
+                self._tell("cancel", now, waiter.key, ticket=waiter.ticket)
             if now >= self.deadlines.soonest:
                 self._reap(now)
-            if self.outbox.events is not None and outcome is not LEFT:
-                self._tell("cancel", now, waiter.key, ticket=waiter.ticket)
             if grant is not None:
                 self._return(grant, RELEASED, FRONT, 0.0, now)
             elif outcome is RESERVED:
                 del self._slots[waiter.ticket]
-                self._free_slot()
+                self._free_slot(now)
             if self._ending:
                 self._conclude(now)
             self._tidy(waiter)
@@ -241,6 +241,8 @@ class Machine(Inspection):
         self._enter(now)
         self._busy = True
         try:
+            if self.outbox.events is not None:
+                self._tell("time_out", now)
             closes = False
             for deadline in self._waits.due(now):
                 waiter = deadline.owner
@@ -248,12 +250,10 @@ class Machine(Inspection):
                 closes = closes or drains(waiter)
                 self._wake(waiter, TIMED_OUT)
             if closes:
-                self._close(now)
+                self._close(now, "end")
             self.outbox.alarm = inf
             self.outbox.changed = True
             self._reckon()
-            if self.outbox.events is not None:
-                self._tell("time_out", now)
         finally:
             self._busy = False
 
@@ -278,7 +278,7 @@ class Machine(Inspection):
             if move.effect is DROP:
                 self._items -= 1
                 if self._putters.first is not None:
-                    self._offer_slots()
+                    self._offer_slots(now)
             self._move(entry, state, BACK, now)
             if self._ending:
                 self._conclude(now, entry)
@@ -301,7 +301,8 @@ class Machine(Inspection):
         try:
             grant = self._live(lease)
             if self.outbox.events is not None:
-                self._tell("release", now, grant.entry.key, grant.version, grant.number)
+                how = (place is FRONT, pause)
+                self._tell("release", now, grant.entry.key, grant.version, grant.number, detail=how)
             self._return(grant, RELEASED, place, pause, now)
             if self._ending:
                 self._conclude(now)
@@ -361,8 +362,8 @@ class Machine(Inspection):
                     " them off; available_items() shows them"
                 )
             if wait <= 0:
-                raise too_late("join", None, timeout)
-            waiter = self._wait("join", self._joiners, None, timeout, wait, now)
+                raise too_late("join", None, timeout, wait)
+            waiter = self._wait("join", self._joiners, None, wait, now)
             self._ending = True
             return waiter
         finally:
@@ -373,7 +374,7 @@ class Machine(Inspection):
         self._enter(now)
         self._busy = True
         try:
-            self._shut(now)
+            self._shut(now, "shutdown")
         finally:
             self._busy = False
 
@@ -385,14 +386,16 @@ class Machine(Inspection):
         try:
             if self._phase is CLOSED:
                 return self._items == 0
-            self._shut(now)
-            if self._drained():
-                self._close(now)
-                return True
-            if wait <= 0:
-                self._close(now)
-                return False
-            return self._wait("drain", self._joiners, None, timeout, wait, now)
+            if not self._drained() and wait > 0:
+                waiter = self._wait("drain", self._joiners, None, wait, now)
+                self._shut(now, "shut")
+                return waiter
+            drained = self._drained()
+            if self.outbox.events is not None:
+                self._tell("drain", now, detail=(wait, None))
+            self._shut(now, "shut")
+            self._close(now, "end")
+            return drained
         finally:
             self._busy = False
 
@@ -405,7 +408,7 @@ class Machine(Inspection):
         self._busy = True
         try:
             if self._phase is not CLOSED:
-                self._close(now)
+                self._close(now, "close")
         finally:
             self._busy = False
 

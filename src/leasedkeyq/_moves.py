@@ -80,11 +80,6 @@ class Moves(Waiting):
         if_in_flight: str = "update",
     ) -> None:
         super().__init__()
-        self._default = inf
-        if default_lease_timeout is not None:
-            self._default = lease_seconds("default_lease_timeout", default_lease_timeout)
-        self._maxsize = bound(maxsize)
-        self._event = put_event(if_in_flight)
         self._issuer = Issuer()
         self._phase = OPEN
         self._busy = False  # an operation is under way
@@ -98,6 +93,12 @@ class Moves(Waiting):
         self._grants: dict[int, Grant] = {}
         self._slots: dict[int, Waiter] = {}  # puts that have a slot reserved, by ticket
         self._version = self._number = 0  # the latest that was given
+
+        self._default = inf
+        if default_lease_timeout is not None:
+            self._default = lease_seconds("default_lease_timeout", default_lease_timeout)
+        self._maxsize = bound(maxsize)
+        self._event = put_event(if_in_flight)
 
     @property
     def busy(self) -> bool:
@@ -152,7 +153,7 @@ class Moves(Waiting):
             self._items += 1
         self._version = version = entry.newest = self._version + 1
         if self.outbox.events is not None:
-            self._tell("put", now, key, version, detail=event)
+            self._tell("put", now, key, version, detail=(event[4:], delay))
         if effect is REVISE:
             newest = entry.leases
             assert newest is not None
@@ -179,7 +180,7 @@ class Moves(Waiting):
             place = BACK
         if state is AVAILABLE or state is BUFFERED:
             if entry.list is None:
-                waiter = self._claimant(entry) if self._waiters else None
+                waiter = self._claimant(entry, now) if self._waiters else None
                 if waiter is not None:
                     self._hand_over(entry, waiter, now)
                 elif place is BACK:
@@ -259,7 +260,7 @@ class Moves(Waiting):
             self._set_time(entry, delay, now)
         self._move(entry, move.next if entry.time is None else move.later, place, now)
         if move.effect is MERGE:
-            self._free_slot()
+            self._free_slot(now)
 
     # -- time --------------------------------------------------------------------
 
@@ -285,9 +286,7 @@ class Moves(Waiting):
     def _unset_time(self, entry: Entry) -> None:
         time, entry.time = entry.time, None
         if time is not None:
-            time.owner = None
-            if time.list is not None:  # it is not, while a reap carries it out
-                self.deadlines.remove(time)
+            self._unset(time)
 
     def _start_clock(self, grant: Grant, duration: float, now: float) -> None:
         if duration != inf:
@@ -298,9 +297,14 @@ class Moves(Waiting):
     def _stop_clock(self, grant: Grant) -> None:
         deadline, grant.deadline = grant.deadline, None
         if deadline is not None:
-            deadline.owner = None
-            if deadline.list is not None:
-                self.deadlines.remove(deadline)
+            self._unset(deadline)
+
+    def _unset(self, deadline: Deadline) -> None:
+        deadline.owner = None  # which leads back to it
+        if deadline.list is not None:  # it is in none, while a reap carries it out
+            self.deadlines.remove(deadline)
+            if self.outbox.alarm != inf:
+                self._reckon()
 
     def _reap(self, now: float) -> None:
         for deadline in self.deadlines.due(now):
@@ -332,15 +336,15 @@ class Moves(Waiting):
         if self.outbox.events is not None:
             self._tell("reserve", now, entry.key, grant.version, grant.number, waiter.ticket)
 
-    def _free_slot(self) -> None:
+    def _free_slot(self, now: float) -> None:
         """There is one item less: its slot goes to the put that has waited longest."""
         self._items -= 1
         if self._putters.first is not None:
-            self._offer_slots()
+            self._offer_slots(now)
 
-    def _offer_slots(self) -> None:
+    def _offer_slots(self, now: float) -> None:
         while self._items < self._maxsize:
-            waiter = self._longest_waiting(self._putters)
+            waiter = self._longest_waiting(self._putters, now)
             if waiter is None:
                 return
             self._items += 1
@@ -357,12 +361,12 @@ class Moves(Waiting):
 
     # -- the end -----------------------------------------------------------------
 
-    def _shut(self, now: float) -> None:
+    def _shut(self, now: float, action: str) -> None:
         if self._phase is not OPEN:
             return
         self._phase = SHUT
         if self.outbox.events is not None:
-            self._tell("shutdown", now)
+            self._tell(action, now)
         for waiter in [*self._putters]:
             self._wake(waiter, ENDED)
         self._revoke_slots()
@@ -377,14 +381,14 @@ class Moves(Waiting):
             waiter.outcome = ENDED
         self._slots.clear()
 
-    def _close(self, now: float) -> None:
+    def _close(self, now: float, action: str) -> None:
+        if self.outbox.events is not None:
+            self._tell(action, now)
         drained = DONE if self._drained() else ENDED
         for waiter in [*self._waiters.values()]:
             self._wake(waiter, drained if waiter.kind == "drain" else ENDED)
         self._revoke_slots()
         self._phase = CLOSED
-        if self.outbox.events is not None:
-            self._tell("close", now)
         for grant in [*reversed(self._grants.values())]:
             if grant.waiter is not None:
                 grant.waiter.outcome = ENDED
@@ -418,7 +422,7 @@ class Moves(Waiting):
             elif self._phase is SHUT and waiter.kind != "drain":
                 self._wake(waiter, ENDED)
         if self._drained() and any(map(drains, self._joiners)):
-            self._close(now)
+            self._close(now, "end")
         self._ending = self._phase is SHUT or self._joiners.first is not None
 
     def __del__(self) -> None:

@@ -150,13 +150,13 @@ class Waiter(Node):
     entry: Entry | None  # what a take waits for
     put: tuple[object, str, float] | None  # what a put will do: value, event, delay
     duration: float  # of the lease that a get or take will have
-    timeout: object  # as the caller gave it
+    timeout: float  # infinity for none
     deadline: Deadline | None  # of the wait
     caller: Caller
     outcome: Outcome
     grant: Grant | None  # the copy that is reserved for it
 
-    def __init__(self, ticket: int, kind: str, key: object, timeout: object) -> None:
+    def __init__(self, ticket: int, kind: str, key: object, timeout: float) -> None:
         self.list = None
         self.ticket = ticket
         self.kind = kind

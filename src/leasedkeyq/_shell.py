@@ -185,6 +185,7 @@ class Shell:
         if _mark() is not self._mark:
             self._check_loop()
         timed = self._deadlines.soonest != inf or waiter.duration != inf
+        timed = timed or waiter.kind == "put"  # which may have a delay
         now = self._loop.time() if timed else 0.0
         try:
             return self._machine.resume(waiter, now)

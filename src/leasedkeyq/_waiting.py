@@ -44,35 +44,37 @@ class Waiting:
         kind: str,
         calls: LinkedList,
         key: object,
-        timeout: object,
         wait: float,
         now: float,
+        detail: object = None,
     ) -> Waiter:
         """A call begins to wait."""
         self._ticket = ticket = self._ticket + 1
-        waiter = self._waiters[ticket] = Waiter(ticket, kind, key, timeout)
+        waiter = self._waiters[ticket] = Waiter(ticket, kind, key, wait)
         calls.link_last(waiter)
         if wait != inf:
             waiter.deadline = Deadline(waiter, 0, ticket)
             self._waits.add(waiter.deadline, wait, now)
         if self.outbox.events is not None:
-            self._tell(kind, now, key, ticket=ticket, detail=timeout)
+            self._tell(kind, now, key, ticket=ticket, detail=(wait, detail))
         self._reckon()
         return waiter
 
-    def _longest_waiting(self, calls: LinkedList) -> Waiter | None:
+    def _longest_waiting(self, calls: LinkedList, now: float) -> Waiter | None:
         waiter: Waiter | None = calls.first
         while waiter is not None and waiter.caller.cancelled():
             self._dismiss(waiter)
+            if self.outbox.events is not None:
+                self._tell("gone", now, waiter.key, ticket=waiter.ticket)
             waiter = calls.first
         return waiter
 
-    def _claimant(self, entry: Entry) -> Waiter | None:
+    def _claimant(self, entry: Entry, now: float) -> Waiter | None:
         """The call that has waited longest among those that want a copy of the key."""
-        getter = self._longest_waiting(self._getters)
+        getter = self._longest_waiting(self._getters, now)
         if entry.takers is None:
             return getter
-        taker = self._longest_waiting(entry.takers)
+        taker = self._longest_waiting(entry.takers, now)
         if getter is None or (taker is not None and taker.ticket < getter.ticket):
             return taker
         return getter
@@ -98,7 +100,7 @@ class Waiting:
             if deadline.list is not None:
                 self._waits.remove(deadline)
         waiter.outcome = LEFT
-        if not self._waiters:
+        if self.outbox.alarm != inf:
             self._reckon()
 
     def _reckon(self) -> None:
@@ -133,7 +135,7 @@ class Waiting:
         self.outbox.events.append(Event(action, now, key, version, number, ticket, detail))
 
 
-def too_late(kind: str, key: object, timeout: object) -> Exception:
+def too_late(kind: str, key: object, timeout: object, wait: float) -> Exception:
     """What a call raises that would not wait, or no longer."""
     if timeout is NOWAIT:
         return WouldWait()
@@ -143,4 +145,4 @@ def too_late(kind: str, key: object, timeout: object) -> Exception:
         "put": f"the queue is full, and no slot for key {text(key)} became free",
         "join": "the queue was not worked off",
     }[kind]
-    return TimeoutError(f"{what} within {timeout} s")
+    return TimeoutError(f"{what} within {wait} s")

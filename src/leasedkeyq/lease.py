@@ -67,12 +67,12 @@ if hasattr(os, "register_at_fork"):
 class _Granted:
     """Leads from the lease that a queue handed out to the queue's own record of it."""
 
-    __slots__ = ("_grant",)
+    __slots__ = ("__weakref__", "_grant", "attempt", "key", "token")
 
     _grant: Grant | None
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True)
 class Lease(_Granted, Generic[K]):
     """Exclusive access to the in-flight copy of a key's value, until it ends.
 
@@ -89,9 +89,11 @@ class Lease(_Granted, Generic[K]):
     takes no part in equality; 0, as a rebuilt lease may have it, means that it is not known.
     """
 
+    __slots__ = ()
+
     token: str
     key: K
-    attempt: int = field(default=0, compare=False)
+    attempt: int = field(default_factory=int, compare=False)
 
     def __getattr__(self, name: str) -> Any:
         """A field of a lease that a queue handed out is filled in when it is first asked for."""
@@ -107,6 +109,9 @@ class Lease(_Granted, Generic[K]):
             value = grant.entry.key if name == "key" else grant.attempt
         object.__setattr__(self, name, value)
         return value
+
+    def __reduce__(self) -> tuple[type[Lease[K]], tuple[str, K, int]]:
+        return type(self), (self.token, self.key, self.attempt)
 
 
 # What a queue makes a lease with: without its fields, which are seldom asked for.
