@@ -112,17 +112,6 @@ def rule_tests(rule: Rule) -> str:
     return "\n".join(f"- `{path}`: {_links(places)}" for path, places in files.items())
 
 
-def summary() -> str:
-    proved = [rule for rule in rules().values() if rule.properties]
-    used = {name for rule in proved for name in rule.properties}
-    claims = {test for claimed in tests().values() for test in claimed}
-    return (
-        f"{len(rules())} rules. {len(proved)} are proved by {len(used)} properties of the"
-        f" specification; the other {len(rules()) - len(proved)} concern what it does not model,"
-        f" and each says why. {len(claims)} tests claim a rule, and every rule is claimed.\n"
-    )
-
-
 def properties() -> str:
     """The properties that the models check, in the specification's own words."""
     lines = ["| property | what it says |", "| --- | --- |"]
@@ -150,15 +139,17 @@ def evidence() -> str:
 
 def totals() -> str:
     """How much there is, and the command that reproduces it."""
-    holding = [m for m in tlc.manifest() if m.exit_code == tlc.HOLDS and m.distinct]
-    failing = [m for m in tlc.manifest() if m.exit_code != tlc.HOLDS]
+    models = [model for model in tlc.manifest() if model.exit_code == tlc.HOLDS and model.distinct]
+    failing = [model for model in tlc.manifest() if model.exit_code != tlc.HOLDS]
+    proved = [rule for rule in rules().values() if rule.properties]
     claims = {test for claimed in tests().values() for test in claimed}
-    states = f"{sum(model.distinct for model in holding):,} in {len(holding)} models"
+    states = f"{sum(model.distinct for model in models):,} in {len(models)} models"
     rows = [
         ("states of the design in which every property of their model holds", states, "spec"),
-        ("models in which a guarantee must fail, and does", f"{len(failing)}", "spec"),
-        ("rules, each traced to its proof, its code and its tests", f"{len(rules())}", "test"),
-        ("tests that claim a rule", f"{len(claims)}", "test"),
+        ("models in which a guarantee must fail, and does", len(failing), "spec"),
+        ("rules, each with its code and tests", len(rules()), "test"),
+        ("of them proved by properties of the specification", len(proved), "spec"),
+        ("tests that claim a rule", len(claims), "test"),
     ]
     lines = ["| evidence | how much | reproduce |", "| --- | --- | --- |"]
     lines += [f"| {what} | {amount} | `make {command}` |" for what, amount, command in rows]
@@ -171,7 +162,11 @@ def deep() -> str:
         return "No deep run has been recorded on this version yet."
     changed = ", changed since" if record["changed"] else ""
     run = f"{record['date']}, commit `{record['commit'][:10]}`{changed}; {record['machine']}"
-    lines = [f"{run}.\n", "| step | | seconds | what it said |", "| --- | --- | ---: | --- |"]
+    lines = [
+        f"{run} ([record](source:docs/assurance/deep.toml)).\n",
+        "| step | | seconds | what it said |",
+        "| --- | --- | ---: | --- |",
+    ]
     for step in record["step"]:
         verdict, said = "passed" if step["passed"] else "**failed**", _cell(step["said"])
         lines.append(f"| {step['target']} | {verdict} | {step['seconds']:,} | {said} |")
@@ -179,5 +174,5 @@ def deep() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (summary, properties, evidence, totals, deep)
+    part.__name__: part for part in (properties, evidence, totals, deep)
 }

@@ -39,23 +39,17 @@ class Picture(SphinxDirective):
 
 
 class Generated(SphinxDirective):
-    """A table or a sentence that is written from the sources."""
+    """A table or a sentence that is written from the sources; folded, if it has a title."""
 
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(TEXTS[self.arguments[0]]())
-
-
-class Folded(Generated):
-    """The same, folded under a title."""
-
-    required_arguments = 2
+    required_arguments, optional_arguments = 1, 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        title = html.escape(self.arguments[1])
-        return [raw(f"<details><summary>{title}</summary>"), *super().run(), raw("</details>")]
+        name, *titles = self.arguments
+        found = self.parse_text_to_nodes(TEXTS[name]())
+        for title in titles:
+            found = [raw(f"<details><summary>{title}</summary>"), *found, raw("</details>")]
+        return found
 
 
 class Chart(SphinxDirective):
@@ -142,7 +136,6 @@ def link_docstring(
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("picture", Picture)
     app.add_directive("generated", Generated)
-    app.add_directive("folded", Folded)
     app.add_directive("chart", Chart)
     app.add_directive("rules", Rules)
     app.connect("html-collect-pages", source_pages)
