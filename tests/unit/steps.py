@@ -1,4 +1,4 @@
-"""Small steps that many tests take, through the public API alone."""
+"""Small steps that many tests take, through the public API alone, and one look behind it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,21 +14,46 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 # Every use of a lease.
-LeaseCall = Callable[[LeasedKeyQueue[str, int], Lease[str]], Awaitable[None]]
+LeaseCall = Callable[[LeasedKeyQueue[str, int], Lease[str]], Awaitable[object]]
+
+
+async def nowait(use: Callable[[], None]) -> None:
+    """A plain method where an operation is awaited."""
+    use()
+
+
 ON_LEASES: dict[str, LeaseCall] = {
     "ack": lambda queue, lease: queue.ack(lease),
     "release": lambda queue, lease: queue.release(lease),
     "release to the front": lambda queue, lease: queue.release(lease, requeue_front=True),
+    "release with delay": lambda queue, lease: queue.release(lease, delay=5),
     "extend": lambda queue, lease: queue.extend(lease),
     "extend by": lambda queue, lease: queue.extend(lease, 5),
+    "refresh": lambda queue, lease: queue.refresh(lease),
+    "superseded": lambda queue, lease: queue.superseded(lease),
+    "deadline": lambda queue, lease: queue.deadline(lease),
+    "ack_nowait": lambda queue, lease: nowait(lambda: queue.ack_nowait(lease)),
+    "release_nowait": lambda queue, lease: nowait(lambda: queue.release_nowait(lease)),
+    "extend_nowait": lambda queue, lease: nowait(lambda: queue.extend_nowait(lease)),
 }
 on_leases = pytest.mark.parametrize("use", ON_LEASES.values(), ids=ON_LEASES)
 
 
 def check(queue: LeasedKeyQueue[Any, Any]) -> None:
-    """Assert the invariants of the core, if the queue under test has one."""
-    if hasattr(queue, "_core"):
-        queue._core.check_invariants()
+    """Assert the invariants of the machine."""
+    queue._machine.check_invariants()
+
+
+def snapshot(queue: LeasedKeyQueue[Any, Any]) -> Any:
+    """The whole state, in the words of the specification; nothing is reaped for it."""
+    check(queue)
+    return queue._machine.snapshot(float("-inf"))
+
+
+def line(queue: LeasedKeyQueue[Any, Any]) -> list[Any]:
+    """The keys in the line, front to back. (A closed queue gives nothing out.)"""
+    seen = snapshot(queue)
+    return [copy.key for copy in (*seen.returned, *seen.arrived)]
 
 
 async def lease(queue: LeasedKeyQueue[K, V], **options: float | None) -> Lease[K]:

@@ -10,24 +10,39 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 import pytest
 
 from tests import subject
-from tests.subject import PACKAGE, InFlightPolicy, Lease, LeasedKeyQueue
+from tests.subject import PACKAGE, InFlightPolicy, Lease, LeasedKeyQueue, module
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 package: Any = import_module(PACKAGE)
+lease_module: Any = module("lease")
 
 
 class Reference(Generic[K, V]):
     """Every method of the queue, as the reference has it, and the additions."""
 
-    def __init__(self, *, default_lease_timeout: float | None = None) -> None: ...
+    def __init__(
+        self,
+        *,
+        default_lease_timeout: float | None = None,
+        maxsize: int = 0,
+        if_in_flight: InFlightPolicy = "update",
+    ) -> None: ...
 
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def put(self, key: K, value: V, *, if_in_flight: InFlightPolicy = "update") -> None: ...
+    async def put(
+        self,
+        key: K,
+        value: V,
+        *,
+        if_in_flight: InFlightPolicy | None = None,
+        delay: float = 0,
+        timeout: float | None = None,
+    ) -> None: ...
 
     async def get(  # type: ignore[empty-body]
         self, timeout: float | None = None, *, lease_timeout: float | None = None
@@ -39,9 +54,25 @@ class Reference(Generic[K, V]):
 
     async def ack(self, lease: Lease[K]) -> None: ...
 
-    async def release(self, lease: Lease[K], *, requeue_front: bool = False) -> None: ...
+    async def release(
+        self, lease: Lease[K], *, requeue_front: bool = False, delay: float = 0
+    ) -> None: ...
 
     async def extend(self, lease: Lease[K], timeout: float | None = None) -> None: ...
+
+    async def refresh(self, lease: Lease[K]) -> V: ...  # type: ignore[empty-body]
+
+    async def superseded(self, lease: Lease[K]) -> bool: ...  # type: ignore[empty-body]
+
+    async def deadline(self, lease: Lease[K]) -> float: ...  # type: ignore[empty-body]
+
+    async def discard(self, key: K) -> bool: ...  # type: ignore[empty-body]
+
+    async def join(self, timeout: float | None = None) -> None: ...
+
+    async def shutdown(self) -> None: ...
+
+    async def drain(self, timeout: float | None = None) -> bool: ...  # type: ignore[empty-body]
 
     async def peek(self, key: K) -> V | None: ...
 
@@ -49,13 +80,28 @@ class Reference(Generic[K, V]):
 
     async def available_keys(self) -> set[K]: ...  # type: ignore[empty-body]
 
+    async def available_items(self) -> list[tuple[K, V]]: ...  # type: ignore[empty-body]
+
+    async def delayed_keys(self) -> set[K]: ...  # type: ignore[empty-body]
+
     async def inflight_keys(self) -> set[K]: ...  # type: ignore[empty-body]
 
     async def qsize(self) -> int: ...  # type: ignore[empty-body]
 
+    async def delayed_size(self) -> int: ...  # type: ignore[empty-body]
+
     async def inflight_size(self) -> int: ...  # type: ignore[empty-body]
 
 
+# As a checker sees them; they run in a class that is not generic (see test_typing.py).
+NOWAIT = {
+    "put_nowait": "(self, key, value, *, if_in_flight=None, delay=0)",
+    "get_nowait": "(self, *, lease_timeout=None)",
+    "take_nowait": "(self, key, *, lease_timeout=None)",
+    "ack_nowait": "(self, lease)",
+    "release_nowait": "(self, lease, *, requeue_front=False, delay=0)",
+    "extend_nowait": "(self, lease, timeout=None)",
+}
 METHODS = [name for name, value in vars(Reference).items() if inspect.isfunction(value)]
 
 
@@ -73,9 +119,20 @@ def test_every_method_has_the_signature_of_the_reference(name: str) -> None:
     assert ours.__doc__ or name == "__init__"
 
 
+@pytest.mark.req("NOW-3")
+@pytest.mark.parametrize("name", NOWAIT)
+def test_what_never_waits_is_a_plain_method(name: str) -> None:
+    method = getattr(LeasedKeyQueue, name)
+    parameters = inspect.signature(method).parameters.values()
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    assert str(inspect.Signature(bare)) == NOWAIT[name]
+    assert not inspect.iscoroutinefunction(method)
+    assert method.__doc__
+
+
 def test_the_queue_has_no_other_public_name() -> None:
     public = {name for name in dir(LeasedKeyQueue) if not name.startswith("_")}
-    assert public == {name for name in METHODS if not name.startswith("_")}
+    assert public == {name for name in METHODS if not name.startswith("_")} | NOWAIT.keys()
 
 
 def test_the_queue_is_an_asynchronous_context_manager() -> None:
@@ -89,10 +146,16 @@ def test_the_queue_has_two_type_parameters_and_the_lease_one() -> None:
     assert get_args(Lease[str]) == (str,)
 
 
-def test_a_lease_has_two_fields_and_no_other_public_name() -> None:
-    assert {name for name in dir(Lease) if not name.startswith("_")} == {"token", "key"}
-    assert [parameter for parameter, *_ in shape(Lease)] == ["token", "key"]
-    assert repr(get_type_hints(Lease.__init__)["token"]) == "<class 'str'>"
+def test_a_lease_has_three_fields_and_no_other_public_name() -> None:
+    fields = {"token": str, "key": lease_module.K, "attempt": int}
+    assert {name for name in [*dir(Lease), "attempt"] if not name.startswith("_")} == {*fields}
+    assert [parameter for parameter, *_ in shape(Lease)] == [*fields]
+    assert get_type_hints(Lease.__init__) == {**fields, "return": type(None)}
+    assert get_type_hints(Lease) == fields
+
+
+def test_the_package_says_which_build_it_is() -> None:
+    assert isinstance(package.__compiled__, bool)
 
 
 @pytest.mark.req("IN-1")
