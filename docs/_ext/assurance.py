@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,23 +60,14 @@ def spec_actions() -> frozenset[str]:
 
 
 @cache
-def models() -> dict[str, tuple[str, ...]]:
+def models() -> dict[str, list[str]]:
     """The models that check each property, and hold."""
     checked: dict[str, list[str]] = {}
     for model in tlc.manifest():
         if model.exit_code == tlc.HOLDS and model.distinct:
-            for name in _checked_by(model.text):
+            for name in model.checked("invariants") + model.checked("properties"):
                 checked.setdefault(name, []).append(model.name)
-    return {name: tuple(names) for name, names in checked.items()}
-
-
-def _checked_by(config: str) -> Iterator[str]:
-    section = ""
-    for word in re.findall(r"\S+", re.sub(r"\\\*.*", "", config)):
-        if word.isupper():
-            section = word
-        elif section in {"INVARIANT", "INVARIANTS", "PROPERTY", "PROPERTIES"}:
-            yield word
+    return checked
 
 
 # -- what the manual shows ---------------------------------------------------------------------

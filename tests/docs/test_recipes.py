@@ -136,6 +136,7 @@ async def ended(tasks: Iterable[asyncio.Task[Any]], *harmless: type[BaseExceptio
 # -- workers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.req("DELAY-1")
 @under_random_schedules()
 async def test_working_gives_back_what_it_does_not_finish(random: Random) -> None:
     world = World(random, default_lease_timeout=2, if_in_flight="defer")
@@ -173,6 +174,7 @@ async def test_working_gives_back_what_it_does_not_finish(random: Random) -> Non
 # -- retries ---------------------------------------------------------------------------------
 
 
+@pytest.mark.req("ATT-1", "ATT-2")
 @under_random_schedules(50)
 async def test_retries_neither_lose_nor_revive_nor_set_aside_too_early(random: Random) -> None:
     guide = page("retries")
@@ -298,6 +300,7 @@ async def test_a_heartbeat_keeps_the_lease_or_stops_the_work(random: Random) -> 
     await world.nothing_is_lost()
 
 
+@pytest.mark.req("NEW-2")
 @under_random_schedules()
 async def test_superseded_work_is_stopped_for_the_newer_value(random: Random) -> None:
     policy = random.choice(["update", "defer", "buffer"])
@@ -326,6 +329,7 @@ async def test_superseded_work_is_stopped_for_the_newer_value(random: Random) ->
 # -- the latest value ------------------------------------------------------------------------
 
 
+@pytest.mark.req("NEW-2", "NEW-3")
 @under_random_schedules(50)
 async def test_follow_misses_no_newest_value(random: Random) -> None:
     guide = page("latest-value")
@@ -351,6 +355,7 @@ async def test_follow_misses_no_newest_value(random: Random) -> None:
 # -- back-pressure ---------------------------------------------------------------------------
 
 
+@pytest.mark.req("BOUND-1", "BOUND-5")
 @under_random_schedules()
 async def test_offer_is_in_or_has_not_happened(random: Random) -> None:
     world = World(random, maxsize=2, default_lease_timeout=3, if_in_flight="defer")
@@ -406,6 +411,7 @@ async def test_offer_is_in_or_has_not_happened(random: Random) -> None:
 # -- the end ---------------------------------------------------------------------------------
 
 
+@pytest.mark.req("END-3", "END-5", "END-6", "OUT-3")
 @under_random_schedules(50)
 async def test_serve_finishes_or_returns_everything_in_order(random: Random) -> None:
     guide = page("shutdown")
@@ -435,6 +441,7 @@ async def test_serve_finishes_or_returns_everything_in_order(random: Random) -> 
     await world.nothing_is_lost()
 
 
+@pytest.mark.req("END-7")
 @under_random_schedules()
 async def test_a_stopped_pool_begins_nothing_more(random: Random) -> None:
     world = World(random, if_in_flight="defer")
@@ -468,6 +475,7 @@ async def test_a_stopped_pool_begins_nothing_more(random: Random) -> None:
     await world.nothing_is_lost()
 
 
+@pytest.mark.req("END-7", "OUT-3")
 @under_random_schedules()
 async def test_what_is_saved_is_restored_in_order(random: Random) -> None:
     guide = page("shutdown")
