@@ -2,11 +2,12 @@
 
     python examples/index_tree.py [FOLDER]
 
-A producer puts every file's path into the queue; the value is the revision of the file that is
-to be indexed. Workers lease a path, digest the file, enter the digest into the index and
-acknowledge. Meanwhile things go wrong, at random: workers are cancelled in the middle of a job,
-workers stall until their lease has run out, files change while they are being worked on. In the
-end the index is compared with a plain walk of the same tree.
+A producer puts every file's path into the queue, which has a bound; the value is the revision of
+the file that is to be indexed. Workers lease a path, digest the file, enter the digest into the
+index and acknowledge. Meanwhile things go wrong, at random: workers are cancelled in the middle of
+a job, workers stall until their lease has run out, jobs fail and are tried again after a pause,
+files change while they are being worked on. In the end the index is compared with a plain walk of
+the same tree.
 """
 
 import os
@@ -23,8 +24,8 @@ import sysconfig
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, NamedTuple
 
 import typer
@@ -38,6 +39,9 @@ CHUNK = 1 << 18
 PASSED_OVER = {"__pycache__", "site-packages"}  # rewritten at any time; not the standard library
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 UNREADABLE = "unreadable"
+MAXSIZE = 1000
+ATTEMPTS = 4  # after which a file that cannot be read is given up
+PAUSE = 0.01  # seconds, doubled with every attempt
 
 console = Console(markup=False, emoji=False)  # a file may have any name
 
@@ -45,6 +49,7 @@ console = Console(markup=False, emoji=False)  # a file may have any name
 class Fault(Enum):
     CANCELLED = "worker cancelled in the middle of a job"
     STALLED = "worker stalled past its lease"
+    FAILED = "job failed for once"
     PUT_AGAIN = "file put again while in work"
 
 
@@ -53,6 +58,7 @@ class Entry(NamedTuple):
 
     revision: int
     digest: str
+    attempt: int
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -84,72 +90,65 @@ class Indexer:
         self.planned: dict[Path, Fault] = {}  # goes wrong at the file's first lease
         self.injected: dict[Path, Fault] = {}
         self.newest: dict[Path, int] = {}  # the last revision that was put
-        self.attempts: Counter[Path] = Counter()
         self.count: Counter[str] = Counter()
-        self.seconds = 0.0
+        # With "defer" no file is ever worked on twice at once, and no revision is missed.
+        self.queue = LeasedKeyQueue[Path, int](
+            default_lease_timeout=lease_timeout, maxsize=MAXSIZE, if_in_flight="defer"
+        )
 
     async def run(self, progress: Progress) -> None:
-        started = monotonic()
-        self.queue = LeasedKeyQueue[Path, int](default_lease_timeout=self.lease_timeout)
-        bar = progress.add_task("indexing", total=None)
-        try:
-            async with self.queue, asyncio.TaskGroup() as group:
-                workers = [group.create_task(self.employ()) for _ in range(self.workers)]
-                produce = group.create_task(self.produce())
-                while not produce.done() or await self.unfinished():
-                    progress.update(bar, completed=len(self.index), total=len(self.newest))
-                    await asyncio.sleep(0.02)
-                for worker in workers:
-                    worker.cancel()
-        finally:
-            self.seconds = monotonic() - started
-            progress.update(bar, completed=len(self.index), total=len(self.newest))
-
-    async def unfinished(self) -> int:
-        return await self.queue.qsize() + await self.queue.inflight_size()
+        self.show = partial(progress.update, progress.add_task("indexing", total=None))
+        async with self.queue, asyncio.TaskGroup() as group:
+            for _ in range(self.workers):
+                group.create_task(self.employ())
+            await self.produce()
+            await self.queue.join()
+            await self.queue.shutdown()
 
     async def produce(self) -> None:
         for path, fault in zip(walk(self.folder), deal_faults(self.seed), strict=False):
             if fault is not None:
                 self.planned[path] = fault
             await self.put(path, 1)
-            await asyncio.sleep(0)  # the queue has no bound, so put() never waits
 
     async def put(self, path: Path, revision: int) -> None:
-        """With "defer" no file is ever worked on twice at once, and no revision is missed."""
         self.newest[path] = revision
-        await self.queue.put(path, revision, if_in_flight="defer")
+        await self.queue.put(path, revision)
 
     async def employ(self) -> None:
-        """Keep one worker at work: when it has been cancelled, take on another."""
-        while True:
+        """Keep one worker at work to the end: when it has been cancelled, take on another."""
+        cancelled = True
+        while cancelled:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.work())
+                worker = group.create_task(self.work())
+            cancelled = worker.cancelled()
 
     async def work(self) -> None:
-        while True:
-            path, revision, lease = await self.queue.get()
+        async for path, revision, lease in self.queue:
             self.count["leases"] += 1
-            self.attempts[path] += 1
+            self.count["redeliveries"] += lease.attempt > 1
             try:
                 digest = await self.digest(path, lease)
+                self.queue.extend_nowait(lease)  # a put of what is in flight needs no slot
                 if fault := self.planned.pop(path, None):
                     await self.inject(fault, path, revision)
-                await self.queue.ack(lease)
+                self.queue.ack_nowait(lease)
             except LeaseExpiredError:
                 self.count["expiries"] += 1  # too late: the file is somebody else's by now
+            except OSError:
+                self.give_back(lease, delay=PAUSE * 2**lease.attempt)
             except BaseException:
-                await self.give_back(lease)  # cancelled
+                self.give_back(lease)  # cancelled
                 raise
             else:
-                # Only the holder of a live lease comes here, and nobody can come in between:
-                # ack() does not suspend.
+                # Only the holder of a live lease comes here.
                 self.count["acks"] += 1
-                self.index[path] = Entry(revision, digest)
+                self.index[path] = Entry(revision, digest, lease.attempt)
+                self.show(completed=len(self.index), total=len(self.newest))
 
-    async def give_back(self, lease: Lease[Path]) -> None:
+    def give_back(self, lease: Lease[Path], delay: float = 0) -> None:
         try:
-            await self.queue.release(lease, requeue_front=True)
+            self.queue.release_nowait(lease, requeue_front=not delay, delay=delay)
         except LeaseExpiredError:
             self.count["expiries"] += 1
         else:
@@ -161,9 +160,11 @@ class Indexer:
         try:
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK):
+                    self.queue.extend_nowait(lease)
                     digest.update(chunk)
-                    await self.queue.extend(lease)
         except OSError:
+            if lease.attempt < ATTEMPTS:
+                raise
             return UNREADABLE
         return digest.hexdigest()
 
@@ -177,13 +178,17 @@ class Indexer:
                 await asyncio.sleep(0)
             case Fault.STALLED:
                 await asyncio.sleep(1.2 * self.lease_timeout)
+            case Fault.FAILED:
+                raise OSError
             case Fault.PUT_AGAIN:
                 await self.put(path, revision + 1)
 
     def survived(self, path: Path) -> bool:
         """Whether a file that met a fault was delivered again, and its newest revision indexed."""
         entry = self.index.get(path)
-        return self.attempts[path] > 1 and entry is not None and entry.revision == self.newest[path]
+        if entry is None or entry.revision != self.newest[path]:
+            return False
+        return entry.attempt > 1 or entry.revision > 1
 
     def problems(self) -> Iterator[str]:
         """Compare the index with a plain walk of the tree, one file after the other."""
@@ -194,6 +199,8 @@ class Indexer:
                 yield f"missing: {path}"
             elif entry.digest != expected.get(path):
                 yield f"indexed wrongly: {path}"
+            elif entry.revision != self.newest[path]:
+                yield f"not indexed anew: {path}"
         for path, fault in self.injected.items():
             if not self.survived(path):
                 yield f"not survived: {fault.value}: {path}"
@@ -205,16 +212,12 @@ class Indexer:
 
     def tables(self) -> Iterator[Table]:
         """What happened so far."""
-        deliveries = sum(self.attempts.values())
         table = Table("what happened")
         table.add_column("count", justify="right")
         table.add_row("files found", f"{len(self.newest):,}")
         table.add_row("files indexed", f"{len(self.index):,}")
-        for what in ("leases", "acks", "releases", "expiries"):
+        for what in ("leases", "acks", "releases", "expiries", "redeliveries"):
             table.add_row(what, f"{self.count[what]:,}")
-        table.add_row("redeliveries", f"{deliveries - len(self.attempts):,}")
-        table.add_row("seconds", f"{self.seconds:.1f}")
-        table.add_row("files per second", f"{len(self.index) / (self.seconds or 1):,.0f}")
         yield table
 
         table = Table("fault")
