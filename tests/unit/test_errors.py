@@ -161,8 +161,8 @@ async def test_what_a_bad_argument_is_told() -> None:
                 queue.release(lease, requeue_front=True, delay=2),
                 ValueError,
                 (
-                    "a release with a delay of 2.0 s can't go to the front: leave out either delay or"
-                    " requeue_front"
+                    "a release with a delay of 2.0 s can't go to the front: leave out either"
+                    " delay or requeue_front"
                 ),
             ),
             (bounded("1"), TypeError, "maxsize must be an int (0 or less: no bound), not '1'"),
@@ -284,8 +284,8 @@ async def test_what_is_told_to_a_call_from_within_an_operation() -> None:
     await queue.put(Key(), 1)
     assert set(told) == {
         (
-            "the queue was called from within one of its own operations, by a key's __hash__ or __eq__"
-            " or by a finalizer: it changed nothing; call it when that is over"
+            "the queue was called from within one of its own operations, by a key's __hash__"
+            " or __eq__ or by a finalizer: it changed nothing; call it when that is over"
         )
     }
 
