@@ -31,9 +31,12 @@ from .errors import (
     LeaseAlreadyAcknowledgedError,
     LeasedKeyQError,
     LeaseExpiredError,
+    LeaseLostError,
     QueueClosedError,
 )
+from .jobs import DeadLetter, Job
 from .lease import Lease
+from .workers import backoff, run_workers
 
 # Whether what decides runs compiled; the two builds do the same.
 __compiled__: bool = _machine_file.endswith(tuple(_EXTENSION_SUFFIXES))
@@ -46,13 +49,18 @@ if not __compiled__ and _os.environ.get("LEASEDKEYQ_EXTENSIONS", "") not in ("",
 __version__ = "2.0.0"
 
 __all__ = [
+    "DeadLetter",
     "InFlightPolicy",
     "InvalidLeaseError",
+    "Job",
     "KeyAlreadyInFlightError",
     "Lease",
     "LeaseAlreadyAcknowledgedError",
     "LeaseExpiredError",
+    "LeaseLostError",
     "LeasedKeyQError",
     "LeasedKeyQueue",
     "QueueClosedError",
+    "backoff",
+    "run_workers",
 ]

@@ -12,6 +12,7 @@ from ._checks import InFlightPolicy
 from ._records import Waiter
 from ._shell import Shell
 from .errors import QueueClosedError
+from .jobs import Jobs
 from .lease import Lease
 
 K = TypeVar("K")
@@ -19,7 +20,7 @@ V = TypeVar("V")
 Delivery: TypeAlias = tuple[K, V, Lease[K]]
 
 
-class LeasedKeyQueue(Shell, Generic[K, V]):
+class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
     """A dict and a FIFO in one, whose items are leased to consumers.
 
     ``default_lease_timeout``: how long a lease lasts, in seconds, when ``get`` and ``take`` are

@@ -124,6 +124,14 @@ class Shell:
         """`extend`, as a plain method. O(1). Spec: ``Extend``."""
         self._do(self._machine.extend, lease, timeout)
 
+    def superseded_nowait(self, lease: Lease[Any]) -> bool:
+        """`superseded`, as a plain method. O(1). Spec: ``Superseded``."""
+        return self._do(self._machine.superseded, lease)
+
+    def deadline_nowait(self, lease: Lease[Any]) -> float:
+        """`deadline`, as a plain method. O(1). Spec: ``Deadline``."""
+        return self._do(self._machine.deadline, lease)
+
     # -- what the coroutines are made of -----------------------------------------
 
     def _put(

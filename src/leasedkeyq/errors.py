@@ -21,6 +21,10 @@ class LeaseExpiredError(InvalidLeaseError):
     """The lease ran out before the call: its item is, or was, back in the queue."""
 
 
+class LeaseLostError(InvalidLeaseError):
+    """The lease of a job ended while the job was under way, by its deadline or by ``close``."""
+
+
 class LeaseAlreadyAcknowledgedError(LeasedKeyQError):
     """The lease was acknowledged already: its item is gone for good."""
 
