@@ -31,7 +31,6 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-from rich.table import Table
 
 from leasedkeyq import Lease, LeasedKeyQueue, LeaseExpiredError
 
@@ -39,6 +38,7 @@ CHUNK = 1 << 18
 PASSED_OVER = {"__pycache__", "site-packages"}  # rewritten at any time; not the standard library
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 UNREADABLE = "unreadable"
+ENDS = ("acks", "releases", "expiries")  # of a lease
 MAXSIZE = 1000
 ATTEMPTS = 4  # after which a file that cannot be read is given up
 PAUSE = 0.01  # seconds, doubled with every attempt
@@ -206,27 +206,20 @@ class Indexer:
                 yield f"not survived: {fault.value}: {path}"
         for path, fault in self.planned.items():
             yield f"never happened: {fault.value}: {path}"
-        ended = sum(self.count[end] for end in ("acks", "releases", "expiries"))
+        ended = sum(self.count[end] for end in ENDS)
         if ended != self.count["leases"]:
             yield f"{self.count['leases']} leases, of which {ended} ended"
 
-    def tables(self) -> Iterator[Table]:
+    def summary(self) -> Iterator[str]:
         """What happened so far."""
-        table = Table("what happened")
-        table.add_column("count", justify="right")
-        table.add_row("files found", f"{len(self.newest):,}")
-        table.add_row("files indexed", f"{len(self.index):,}")
-        for what in ("leases", "acks", "releases", "expiries", "redeliveries"):
-            table.add_row(what, f"{self.count[what]:,}")
-        yield table
-
-        table = Table("fault")
-        table.add_column("injected", justify="right")
-        table.add_column("survived", justify="right")
+        counts = {"files found": len(self.newest), "files indexed": len(self.index)}
+        for what in ("leases", *ENDS, "redeliveries"):
+            counts[what] = self.count[what]
+        yield from (f"{what:<40}{number:>8,}" for what, number in counts.items())
         for fault in Fault:
             hit = [path for path in self.injected if self.injected[path] is fault]
-            table.add_row(fault.value, f"{len(hit):,}", f"{sum(map(self.survived, hit)):,}")
-        yield table
+            survived = sum(map(self.survived, hit))
+            yield f"{fault.value:<40}{len(hit):>8,} times, survived {survived:,} times"
 
 
 def plain_digest(path: Path) -> str:
@@ -265,7 +258,7 @@ def main(
     finally:
         signal.signal(signal.SIGINT, quietly)
 
-    console.print(*indexer.tables(), sep="\n")
+    console.print(*indexer.summary(), sep="\n")
     for problem in problems[:20]:
         console.print(problem.encode(errors="replace").decode())
     if len(problems) > 20:
