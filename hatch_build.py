@@ -99,4 +99,4 @@ def extensions(source: Path, target: Path) -> list[Path]:
         quiet=True,
     )
     build(generated, target / "lib")
-    return sorted(path for path in (target / "lib").rglob("*") if path.is_file())
+    return sorted((target / "lib" / PACKAGE).iterdir())

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import leasedkeyq
+from benchmarks.cases import Found
 from benchmarks.figures import Figure
 from benchmarks.measure import Block, Ratio, Rounds, take_turns
-from benchmarks.registry import Found
-from benchmarks.subjects import import_apart
+from benchmarks.rivals import import_apart
 
 
 def taking(*seconds: float, log: list[str] | None = None, units: int = 1) -> Block:
@@ -77,16 +77,30 @@ async def test_the_collector_is_as_it_was_afterwards(collecting: bool) -> None:
 
 
 def test_a_figure_is_found_by_all_that_names_it() -> None:
-    figure = Figure("what", "case", "us", "them", 10, bar=1.5)
+    figure = Figure("what", "pure", "case", "them", 10, bar=1.5)
     near = [
-        Found("other", "us", "them", 10, 9, 9, 9, 1),
-        Found("case", "they", "them", 10, 9, 9, 9, 1),
-        Found("case", "us", "nothing", 10, 9, 9, 9, 1),
-        Found("case", "us", "them", 100, 9, 9, 9, 1),
-        Found("case", "us", "them", 10, 9, 9, 9, 1, unit="bytes"),
+        Found("other", "pure", "them", 10, 9, 9, 9),
+        Found("case", "compiled", "them", 10, 9, 9, 9),
+        Found("case", "pure", "nothing", 10, 9, 9, 9),
+        Found("case", "pure", "them", 100, 9, 9, 9),
     ]
     assert figure.measured(near) is None
-    assert figure.measured([*near, Found("case", "us", "them", 10, 1.25, 1, 2, 1)]) == 1.25
+    assert figure.measured([*near, Found("case", "pure", "them", 10, 1.25, 1, 2)]) == 1.25
+
+
+def test_a_figure_is_judged_by_its_median_and_by_pgo_apart() -> None:
+    figure = Figure("what", "pure", "case", "them", None, bar=1.1, pgo_bar=1.0)
+    values = {"3.11 PGO": 9.0, "3.11": 1.0, "3.12": 1.3, "3.13": 1.08}
+    results = {
+        version: [Found("case", "pure", "them", None, value, value, value)]
+        for version, value in values.items()
+    }
+    assert figure.middle(results) == 1.08
+    assert not figure.missed("median", 1.08)
+    assert figure.missed("3.12", 1.3)
+    assert figure.missed("3.11 PGO", 1.08)
+    assert figure.middle({"3.11 PGO": results["3.11 PGO"]}) == 9.0
+    assert not Figure("what", "pure", "case", "them", None, bar=None).missed("3.11", 99.0)
 
 
 def test_a_package_of_our_name_is_kept_apart(tmp_path: Path) -> None:

@@ -1,0 +1,12 @@
+cimport cython
+
+from ._moves cimport Moves
+from ._records cimport Entry, Grant
+
+
+cdef class Inspection(Moves):
+    cpdef reap(self, double now)
+    @cython.locals(grant=Grant)
+    cdef Grant _live(self, lease)
+    @cython.locals(grant=Grant)
+    cdef Grant _rebuilt(self, lease)

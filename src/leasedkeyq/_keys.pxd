@@ -1,0 +1,12 @@
+cimport cython
+
+from ._records cimport Entry
+
+cdef object ABSENT
+
+
+@cython.final
+cdef class KeyMap(dict):
+    cpdef Entry find(self, key)
+    cpdef Entry add(self, key)
+    cpdef remove(self, Entry entry)

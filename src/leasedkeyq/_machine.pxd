@@ -1,0 +1,26 @@
+cimport cython
+
+from ._inspection cimport Inspection
+from ._linkedlist cimport LinkedList
+from ._records cimport Entry, Grant, Waiter
+from ._table cimport Move
+
+cdef double inf
+cdef dict TABLE
+cdef object ABSENT, ACKED, BACK, CLOSED, DEFERRED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
+cdef object SHUT, TIMED_OUT, WAITING, delay_seconds, lease_seconds, put_event, seconds
+
+
+cdef class Machine(Inspection):
+    @cython.locals(pause=double, wait=double, waiter=Waiter)
+    cpdef put(self, key, value, policy, delay, timeout, double now)
+    @cython.locals(wait=double, duration=double, line=LinkedList, entry=Entry, waiter=Waiter)
+    cpdef get(self, timeout, lease_timeout, double now)
+    @cython.locals(wait=double, duration=double, entry=Entry, waiter=Waiter)
+    cpdef take(self, key, timeout, lease_timeout, double now)
+    @cython.locals(grant=Grant)
+    cpdef resume(self, Waiter waiter, double now)
+    @cython.locals(grant=Grant)
+    cpdef cancel(self, Waiter waiter, double now)
+    @cython.locals(grant=Grant, entry=Entry, move=Move)
+    cpdef ack(self, lease, double now)

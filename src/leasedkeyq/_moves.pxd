@@ -1,0 +1,67 @@
+cimport cython
+
+from ._deadlines cimport Deadline
+from ._keys cimport KeyMap
+from ._linkedlist cimport LinkedList
+from ._records cimport Entry, Grant, Waiter
+from ._table cimport Move
+from ._waiting cimport Waiting
+
+cdef double inf
+cdef dict TABLE
+cdef object ABSENT, ADD, AVAILABLE, BUFFERED, BUFFERED_DELAYED, DELAYED, LEASED, MERGE, REFUSE
+cdef object RETURN, REVISE, Lease, new_lease, set_grant
+
+
+cdef class Moves(Waiting):
+    cdef public double _default
+    cdef public double _maxsize
+    cdef public str _event
+    cdef public object _phase
+    cdef public bint _busy
+    cdef public bint _ending
+    cdef public KeyMap _keys
+    cdef public LinkedList _returned
+    cdef public LinkedList _arrived
+    cdef public dict _grants
+    cdef public Py_ssize_t _items
+    cdef public Py_ssize_t _late
+    cdef public dict _slots
+    cdef public object _issuer
+    cdef public long long _version
+    cdef public object _number
+
+    cdef _begin(self, double now, bint puts)
+    cdef _enter(self, double now)
+    @cython.locals(entry=Entry, move=Move, newest=Grant, version=cython.longlong)
+    cdef bint _store(self, key, value, str event, double delay, double now) except -1
+    @cython.locals(waiter=Waiter)
+    cdef _move(self, Entry entry, state, place, double now)
+    @cython.locals(grant=Grant, move=Move)
+    cdef Grant _grant(self, Entry entry, double duration)
+    cdef _deliver(self, Grant grant, double now, str action, ticket=*)
+    @cython.locals(entry=Entry)
+    cdef _end(self, Grant grant, standing)
+    @cython.locals(entry=Entry, move=Move)
+    cdef _return(self, Grant grant, standing, place, double delay, double now)
+    @cython.locals(due=double, time=Deadline)
+    cdef _set_time(self, Entry entry, double delay, double now)
+    @cython.locals(time=Deadline)
+    cdef _unset_time(self, Entry entry)
+    @cython.locals(deadline=Deadline)
+    cdef _start_clock(self, Grant grant, double duration, double now)
+    @cython.locals(deadline=Deadline)
+    cdef _stop_clock(self, Grant grant)
+    cdef _unset(self, Deadline deadline)
+    @cython.locals(deadline=Deadline)
+    cdef _reap(self, double now)
+    cdef _ripen(self, Entry entry, double now)
+    @cython.locals(grant=Grant)
+    cdef _hand_over(self, Entry entry, Waiter waiter, double now)
+    cdef _free_slot(self, double now)
+    @cython.locals(waiter=Waiter)
+    cdef _offer_slots(self, double now)
+    @cython.locals(entry=Entry)
+    cdef _tidy(self, Waiter waiter)
+    @cython.locals(waiter=Waiter)
+    cdef _conclude(self, double now, Entry entry=*)

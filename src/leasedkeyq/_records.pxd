@@ -1,0 +1,64 @@
+cimport cython
+
+from ._deadlines cimport Deadline
+from ._linkedlist cimport LinkedList, Node
+
+cdef double inf
+
+
+@cython.final
+cdef class Entry(Node):
+    cdef public object key
+    cdef public object state
+    cdef public object value
+    cdef public long long version
+    cdef public long long attempts
+    cdef public Deadline time
+    cdef public long long newest
+    cdef public Grant leases
+    cdef public LinkedList takers
+
+    @cython.locals(newer=Grant, older=Grant)
+    cpdef admit(self, Grant grant)
+
+
+@cython.final
+cdef class Grant:
+    cdef public object number
+    cdef public object issuer
+    cdef public Entry entry
+    cdef public object value
+    cdef public long long version
+    cdef public long long attempts
+    cdef public long long attempt
+    cdef public long long seen
+    cdef public double duration
+    cdef public Deadline deadline
+    cdef public Waiter waiter
+    cdef public object standing
+    cdef public Grant older
+
+
+@cython.final
+cdef class Waiter(Node):
+    cdef public object ticket
+    cdef public str kind
+    cdef public object key
+    cdef public Entry entry
+    cdef public object put
+    cdef public double duration
+    cdef public double timeout
+    cdef public Deadline deadline
+    cdef public object caller
+    cdef public object outcome
+    cdef public Grant grant
+
+
+@cython.final
+cdef class Outbox:
+    cdef public bint changed
+    cdef public object woken
+    cdef public object left
+    cdef public double alarm
+    cdef public list dropped
+    cdef public list events

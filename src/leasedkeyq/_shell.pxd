@@ -1,0 +1,36 @@
+cimport cython
+
+from ._deadlines cimport Deadlines
+from ._machine cimport Machine
+from ._records cimport Outbox, Waiter
+
+cdef double inf
+
+
+cdef class Shell:
+    cdef object __weakref__
+    cdef public Machine _machine
+    cdef public Outbox _outbox
+    cdef public Deadlines _deadlines
+    cdef public bint _always_timed
+    cdef public object _loop
+    cdef public object _mark
+    cdef public object _timer
+    cdef public double _armed
+
+    @cython.locals(timed=bint)
+    cpdef ack_nowait(self, lease)
+    @cython.locals(now=double, timed=bint, waiter=Waiter)
+    cpdef _put(self, key, value, policy, delay, timeout)
+    @cython.locals(now=double, timed=bint)
+    cpdef _get(self, timeout, lease_timeout)
+    @cython.locals(now=double)
+    cpdef _take(self, key, timeout, lease_timeout)
+    @cython.locals(now=double, timed=bint)
+    cpdef _resume(self, Waiter waiter)
+    cpdef _leave(self, Waiter waiter)
+    cdef double _now(self) except? -1
+    cdef _check_loop(self)
+    @cython.locals(outbox=Outbox, waiter=Waiter)
+    cdef _deliver(self, double not_before=*)
+    cdef _arm(self, double alarm)

@@ -1,0 +1,33 @@
+cimport cython
+
+from ._deadlines cimport Deadline, Deadlines
+from ._linkedlist cimport LinkedList
+from ._records cimport Entry, Outbox, Waiter
+
+cdef double inf
+
+
+cdef class Waiting:
+    cdef public Outbox outbox
+    cdef public Deadlines deadlines
+    cdef public Deadlines _waits
+    cdef public object _ticket
+    cdef public dict _waiters
+    cdef public LinkedList _getters
+    cdef public LinkedList _putters
+    cdef public LinkedList _joiners
+
+    @cython.locals(waiter=Waiter)
+    cdef Waiter _wait(
+        self, str kind, LinkedList calls, key, double wait, double now, detail=*
+    )
+    @cython.locals(waiter=Waiter)
+    cdef Waiter _longest_waiting(self, LinkedList calls, double now)
+    @cython.locals(getter=Waiter, taker=Waiter)
+    cdef Waiter _claimant(self, Entry entry, double now)
+    cdef _wake(self, Waiter waiter, outcome)
+    @cython.locals(calls=LinkedList, deadline=Deadline)
+    cdef _dismiss(self, Waiter waiter)
+    @cython.locals(soonest=double)
+    cdef _reckon(self)
+    cdef _drop(self, value)
