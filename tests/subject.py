@@ -14,15 +14,20 @@ PACKAGE = os.environ.get("LEASEDKEYQ_UNDER_TEST", "leasedkeyq")
 
 if TYPE_CHECKING:
     from leasedkeyq import (
+        DeadLetter,
         InFlightPolicy,
         InvalidLeaseError,
+        Job,
         KeyAlreadyInFlightError,
         Lease,
         LeaseAlreadyAcknowledgedError,
         LeasedKeyQError,
         LeasedKeyQueue,
         LeaseExpiredError,
+        LeaseLostError,
         QueueClosedError,
+        backoff,
+        run_workers,
     )
 else:
     _package = import_module(PACKAGE)
@@ -47,14 +52,19 @@ def module(name: str):  # type: ignore[no-untyped-def]
 
 __all__ = [
     "PACKAGE",
+    "DeadLetter",
     "InFlightPolicy",
     "InvalidLeaseError",
+    "Job",
     "KeyAlreadyInFlightError",
     "Lease",
     "LeaseAlreadyAcknowledgedError",
     "LeaseExpiredError",
+    "LeaseLostError",
     "LeasedKeyQError",
     "LeasedKeyQueue",
     "QueueClosedError",
+    "backoff",
     "module",
+    "run_workers",
 ]
