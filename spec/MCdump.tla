@@ -8,14 +8,15 @@
 (*                                                                         *)
 (* Each state is printed once, each step once, the initial state first.    *)
 (*                                                                         *)
-(* LABEL is an operation and its arguments, set apart by blanks:           *)
-(*   put KEY POLICY DELAY             a put that need not wait             *)
-(*   put_waits CALL KEY POLICY DELAY  one that begins to wait for a slot   *)
-(*   get CALL; take CALL KEY          served at once, or begins to wait    *)
-(*   resume CALL; cancel CALL                                              *)
-(*   ack LEASE; refresh LEASE; extend LEASE TIME                           *)
-(*   release LEASE front|back DELAY                                        *)
-(*   discard KEY; join CALL; drain CALL; shutdown; close                   *)
+(* LABEL is a tuple of an operation and its arguments.  (`tlc.dump' makes  *)
+(* it words set apart by blanks: put k1 update 0.)                         *)
+(*   put, KEY, POLICY, DELAY             a put that need not wait          *)
+(*   put_waits, CALL, KEY, POLICY, DELAY one that begins to wait for a slot*)
+(*   get, CALL; take, CALL, KEY          served at once, or begins to wait *)
+(*   resume, CALL; cancel, CALL                                            *)
+(*   ack, LEASE; refresh, LEASE; extend, LEASE, TIME                       *)
+(*   release, LEASE, front or back, DELAY                                  *)
+(*   discard, KEY; join, CALL; drain, CALL; shutdown; close                *)
 (*   time_out; reap; tick                                                  *)
 (* A LEASE bears the name of the call that got it.  DELAY and TIME are a   *)
 (* number of ticks, Never (without end), or Same (TIME: None).             *)
@@ -63,8 +64,6 @@ EXTENDS MC
 \* What tells states apart here.  (Some models make it ByRank.)
 Shown == ByRankAndEnd
 
-S(x) == " " \o ToString(x)
-
 Answers ==
        {<<"put", k, p, d, PutError(k, p)>> : k \in Keys, p \in Policies, d \in Delays}
   \cup {<<"get", c, GetError(c)>> : c \in {d \in Calls : Idle(Settled, d)}}
@@ -83,36 +82,12 @@ Answers ==
         ELSE {})
   \cup {<<"close", CloseError>>}
 
-Show(label) == PrintT("step~" \o label \o "~" \o ToString(told') \o "~" \o ToString(Shown'))
-
 DumpNext ==
     /\ PrintT("state~" \o ToString(Shown)
         \o "~" \o ToString({r \in Answers : r[Len(r)] # "ok"})
         \o "~" \o ToString(<<AvailableKeys, InflightKeys, DelayedKeys,
                              QSize, InflightSize, DelayedSize>>))
-    /\ \/ \E k \in Keys, p \in Policies, d \in Delays :
-            \/ Put(k, p, d) /\ Show("put" \o S(k) \o " " \o p \o S(d))
-            \/ \E c \in Producers : PutWaits(c, k, p, d)
-                    /\ Show("put_waits" \o S(c) \o S(k) \o " " \o p \o S(d))
-       \/ \E c \in Calls :
-            \/ Get(c) /\ Show("get" \o S(c))
-            \/ \E k \in Keys : Take(c, k) /\ Show("take" \o S(c) \o S(k))
-       \/ \E c \in Calls \cup Producers : Resume(c) /\ Show("resume" \o S(c))
-       \/ \E c \in Calls \cup Producers \cup Watchers : Cancel(c) /\ Show("cancel" \o S(c))
-       \/ \E l \in Calls :
-            \/ Ack(l) /\ Show("ack" \o S(l))
-            \/ Release(l, TRUE, 0) /\ Show("release" \o S(l) \o " front 0")
-            \/ \E d \in Delays : Release(l, FALSE, d)
-                    /\ Show("release" \o S(l) \o " back" \o S(d))
-            \/ \E t \in ExtendTimes : Extend(l, t) /\ Show("extend" \o S(l) \o S(t))
-            \/ "refresh" \in Uses /\ Refresh(l) /\ Show("refresh" \o S(l))
-       \/ "discard" \in Uses /\ \E k \in Keys : Discard(k) /\ Show("discard" \o S(k))
-       \/ "shutdown" \in Uses /\ Shutdown /\ Show("shutdown")
-       \/ \E c \in Watchers :
-            \/ Join(c) /\ Show("join" \o S(c))
-            \/ "shutdown" \in Uses /\ Drain(c) /\ Show("drain" \o S(c))
-       \/ TimeOut /\ Show("time_out")
-       \/ Reap /\ Show("reap")
-       \/ Close /\ Show("close")
-       \/ Tick /\ Show("tick")
+    /\ Next
+    /\ PrintT("step~" \o ToString(step'.did) \o "~" \o ToString(step'.told)
+        \o "~" \o ToString(Shown'))
 =============================================================================

@@ -69,8 +69,10 @@ VARIABLES
     newest,      \* newest[k]: the version of the newest value put for k.
     puts,        \* How many puts were accepted: the version of the newest value.
     phase,       \* "open", "shut" (after shutdown), or "closed".
-    told         \* What calls that wait no more were told by the last step: a
-                 \* set of pairs of a call and a result or an error.
+    step         \* The last step, [did, told]: the operation with its arguments,
+                 \* and what the calls were told that are over with it: a set
+                 \* of pairs of a call and a result or an error.  Nothing that
+                 \* follows depends on it.
 
 vars == <<returned, arrived, delayed, deferred, flight, waiting, slots, ended,
           newest, puts, phase>>
@@ -343,9 +345,11 @@ Now == [returned |-> returned, arrived |-> arrived, delayed |-> delayed,
         slots |-> slots, ended |-> ended, newest |-> newest, puts |-> puts,
         phase |-> phase, told |-> {}]
 
+Note(did, told) == [did |-> did, told |-> told]
+
 \* The queue goes on in the state z, when those are served who can be.  (Here and
 \* below, `\E s \in {z}' only says that s is z; it has TLC compute z once.)
-Become(z) == \E s \in {Served(z)} :
+Become(did, z) == \E s \in {Served(z)} :
     /\ returned' = s.returned
     /\ arrived'  = s.arrived
     /\ delayed'  = s.delayed
@@ -357,7 +361,7 @@ Become(z) == \E s \in {Served(z)} :
     /\ newest'   = s.newest
     /\ puts'     = s.puts
     /\ phase'    = s.phase
-    /\ told'     = s.told
+    /\ step'     = Note(did, s.told)
 
 \* Every operation begins by carrying out what is due, so it works on the settled
 \* state.
@@ -366,9 +370,12 @@ Settled == Served(Reaped(Now))
 \* A put of k adds an item: it is for want of one, or beside those in flight.
 AddsItem(s, k, policy) == ~Stands(s, k) /\ (InFlight(s, k) => policy = "buffer")
 
+\* The version that the next value gets.
+Fresh(s) == s.puts + 1
+
 \* What a put makes of the state: the table of policies.
 AfterPut(s, k, policy, delay) ==
-    LET v == s.puts + 1
+    LET v == Fresh(s)
         x == [version |-> v, tries |-> 0, left |-> delay]
         r == [s EXCEPT !.puts = v, !.newest[k] = v]
     IN  CASE Stands(s, k) \/ AddsItem(s, k, policy) ->
@@ -392,19 +399,20 @@ Put(k, policy, delay) ==
     \E s \in {Settled} :
         /\ phase = "open" /\ ~Rejects(s, k, policy)
         /\ AddsItem(s, k, policy) => HasRoom(s)
-        /\ Become(AfterPut(s, k, policy, delay))
+        /\ Become(<<"put", k, policy, delay>>, AfterPut(s, k, policy, delay))
 
 \* The call c joins the calls that wait, unless it would not wait at all.
-Joins(s, call) == /\ WaitTime[call.call] # 0
-                  /\ Become([s EXCEPT !.waiting = Append(@, call)])
+Joins(did, s, call) == /\ WaitTime[call.call] # 0
+                       /\ Become(did, [s EXCEPT !.waiting = Append(@, call)])
 
 \* A put that adds an item to a full queue waits for a slot.
 PutWaits(c, k, policy, delay) ==
     \E s \in {Settled} :
         /\ phase = "open" /\ Idle(s, c) /\ ~Rejects(s, k, policy)
         /\ AddsItem(s, k, policy) /\ ~HasRoom(s)
-        /\ Joins(s, [call |-> c, kind |-> "put", key |-> k, left |-> WaitTime[c],
-                     policy |-> policy, delay |-> delay])
+        /\ Joins(<<"put_waits", c, k, policy, delay>>, s,
+                 [call |-> c, kind |-> "put", key |-> k, left |-> WaitTime[c],
+                  policy |-> policy, delay |-> delay])
 
 \* The call c leases the i-th copy of the line at once.
 Lease(s, c, i) ==
@@ -421,9 +429,9 @@ MayCome(s, keys) == ~(phase = "shut" /\ \A k \in keys : ~Known(s, k))
 Get(c) ==
     \E s \in {Settled} :
         /\ phase # "closed" /\ Idle(s, c) /\ MayCome(s, Keys)
-        /\ IF Line(s) # <<>> THEN Become(Lease(s, c, 1))
-           ELSE Joins(s, [call |-> c, kind |-> "get", key |-> AnyKey,
-                          left |-> WaitTime[c]])
+        /\ IF Line(s) # <<>> THEN Become(<<"get", c>>, Lease(s, c, 1))
+           ELSE Joins(<<"get", c>>, s, [call |-> c, kind |-> "get", key |-> AnyKey,
+                                        left |-> WaitTime[c]])
 
 \* A consumer calls take: it leases the available copy of k, wherever that
 \* stands, or waits for one.
@@ -431,10 +439,10 @@ Take(c, k) ==
     \E s \in {Settled} :
         /\ phase # "closed" /\ Idle(s, c) /\ MayCome(s, {k})
         /\ IF Available(s, k)
-           THEN Become(Lease(s, c, CHOOSE i \in DOMAIN Line(s) :
-                                        Line(s)[i].key = k))
-           ELSE Joins(s, [call |-> c, kind |-> "take", key |-> k,
-                          left |-> WaitTime[c]])
+           THEN Become(<<"take", c, k>>, Lease(s, c,
+                            CHOOSE i \in DOMAIN Line(s) : Line(s)[i].key = k))
+           ELSE Joins(<<"take", c, k>>, s, [call |-> c, kind |-> "take", key |-> k,
+                                            left |-> WaitTime[c]])
 
 \* The state without the call c, whatever it waits for.
 Left(s, c) == LET IsOther(w) == w.call # c
@@ -445,12 +453,13 @@ Left(s, c) == LET IsOther(w) == w.call # c
 \* start.  A put: it is carried out now, by the state that its key is in.
 Resume(c) ==
     \E s \in {Settled} :
-        \/ IsReserved(Now, c) /\ Become(Deliver(s, c))
+        \/ IsReserved(Now, c) /\ Become(<<"resume", c>>, Deliver(s, c))
         \/ /\ HasSlot(Now, c)
            /\ LET put == slots[Position(slots, c)]
                   r   == Left(s, c)
                   Tells(z, what) == [z EXCEPT !.told = @ \cup {<<c, what>>}]
-              IN  Become(IF Rejects(s, put.key, put.policy)
+              IN  Become(<<"resume", c>>,
+                         IF Rejects(s, put.key, put.policy)
                          THEN Tells(r, "KeyAlreadyInFlightError")
                          ELSE Tells(AfterPut(r, put.key, put.policy, put.delay),
                                     "None"))
@@ -460,8 +469,9 @@ Resume(c) ==
 \* to the front first, as if the call had never been there.
 Cancel(c) ==
     \E s \in {Reaped(Left(Now, c))} :
-        \/ (IsWaiting(Now, c) \/ HasSlot(Now, c)) /\ Become(s)
-        \/ IsReserved(Now, c) /\ Become(GiveBack(s, Position(s.flight, c), "head", 0))
+        \/ (IsWaiting(Now, c) \/ HasSlot(Now, c)) /\ Become(<<"cancel", c>>, s)
+        \/ IsReserved(Now, c) /\ Become(<<"cancel", c>>,
+                                  GiveBack(s, Position(s.flight, c), "head", 0))
 
 \* The timer of the waits fires: the calls that have waited as long as they would
 \* leave.  A call that was given something in time keeps it.  A drain closes the
@@ -472,7 +482,8 @@ TimeOut ==
         over        == {w \in {s.waiting[i] : i \in DOMAIN s.waiting} : w.left = 0}
         r           == Dismiss(s, IsOver, "TimeoutError")
     IN  /\ over # {}
-        /\ Become(IF \E w \in over : IsDrain(w) THEN Closed(r) ELSE r)
+        /\ Become(<<"time_out">>,
+                  IF \E w \in over : IsDrain(w) THEN Closed(r) ELSE r)
 
 \* The work is done: the copy is gone for good.  With the last lease on the key
 \* goes the reason to hold a deferred value back: it becomes available, or is delayed
@@ -483,7 +494,8 @@ Ack(l) ==
         k == s.flight[i].key
         r == [s EXCEPT !.flight = Without(@, i), !.ended[l] = "acked"]
     IN  /\ phase # "closed" /\ HasLease(s, l)
-        /\ Become(IF Deferred(s, k) /\ ~InFlight(r, k)
+        /\ Become(<<"ack", l>>,
+                  IF Deferred(s, k) /\ ~InFlight(r, k)
                   THEN Await([r EXCEPT !.deferred[k] = Nothing], k, s.deferred[k],
                              "back")
                   ELSE r)
@@ -494,7 +506,8 @@ Release(l, front, delay) ==
     \E s \in {Settled} :
         /\ phase # "closed" /\ HasLease(s, l)
         /\ front => delay = 0
-        /\ Become([GiveBack(s, Position(s.flight, l),
+        /\ Become(<<"release", l, IF front THEN "front" ELSE "back", delay>>,
+                  [GiveBack(s, Position(s.flight, l),
                             IF front THEN "head" ELSE "back", delay)
                         EXCEPT !.ended[l] = "released"])
 
@@ -503,21 +516,23 @@ Extend(l, t) ==
     \E s \in {Settled} :
     LET left == IF t = Same THEN LeaseTime[l] ELSE t
     IN  /\ phase # "closed" /\ HasLease(s, l)
-        /\ Become([s EXCEPT !.flight[Position(s.flight, l)].left = left])
+        /\ Become(<<"extend", l, t>>,
+                  [s EXCEPT !.flight[Position(s.flight, l)].left = left])
 
 \* The consumer looks at the value of its copy as it stands.
 Refresh(l) ==
     \E s \in {Settled} :
     LET i == Position(s.flight, l)
     IN  /\ phase # "closed" /\ HasLease(s, l)
-        /\ Become([s EXCEPT !.flight[i].seen = s.flight[i].version])
+        /\ Become(<<"refresh", l>>, [s EXCEPT !.flight[i].seen = s.flight[i].version])
 
 \* What waits of k is taken out, wherever it waits.  What is in flight stays.
 Discard(k) ==
     \E s \in {Settled} :
     LET IsOther(copy) == copy.key # k
     IN  /\ phase # "closed" /\ (Stands(s, k) \/ Deferred(s, k))
-        /\ Become([s EXCEPT !.returned = SelectSeq(@, IsOther),
+        /\ Become(<<"discard", k>>,
+                  [s EXCEPT !.returned = SelectSeq(@, IsOther),
                             !.arrived  = SelectSeq(@, IsOther),
                             !.delayed[k] = Nothing, !.deferred[k] = Nothing])
 
@@ -525,14 +540,14 @@ Discard(k) ==
 Join(c) ==
     \E s \in {Settled} :
         /\ phase # "closed" /\ Idle(s, c) /\ Items(s) > 0
-        /\ Joins(s, [call |-> c, kind |-> "join", key |-> AnyKey,
-                     left |-> WaitTime[c]])
+        /\ Joins(<<"join", c>>, s, [call |-> c, kind |-> "join", key |-> AnyKey,
+                                     left |-> WaitTime[c]])
 
 \* The end begins: puts are turned away, those that wait included.
 Shutdown ==
     \E s \in {Settled} :
         /\ phase = "open"
-        /\ Become(Shut(s))
+        /\ Become(<<"shutdown">>, Shut(s))
 
 \* Shutdown; then, when nothing is in the line, deferred or in flight, or the time is
 \* up, close.
@@ -541,23 +556,24 @@ Drain(c) ==
         /\ phase # "closed" /\ Idle(s, c)
         /\ \E r \in {Shut(s)} :
             IF WaitTime[c] = 0 /\ ~Drained(r)
-            THEN Become([Closed(Served(r)) EXCEPT !.told = @ \cup {<<c, "False">>}])
-            ELSE Become([r EXCEPT !.waiting =
+            THEN Become(<<"drain", c>>, [Closed(Served(r))
+                                            EXCEPT !.told = @ \cup {<<c, "False">>}])
+            ELSE Become(<<"drain", c>>, [r EXCEPT !.waiting =
                     Append(@, [call |-> c, kind |-> "drain", key |-> AnyKey,
                                left |-> WaitTime[c]])])
 
 \* The queue closes.
-Close == \E s \in {Settled} : phase # "closed" /\ Become(Closed(s))
+Close == \E s \in {Settled} : phase # "closed" /\ Become(<<"close">>, Closed(s))
 
 \* The timer fires, or someone looks at the queue: what is due is carried out.
 Reap == /\ ~(/\ \A i \in DOMAIN flight : ~IsDue(flight[i].left)
               /\ \A k \in Keys : ~IsDue(delayed[k].left))
-        /\ Become(Settled)
+        /\ Become(<<"reap">>, Settled)
 
 \* Time passes.
 Tick == /\ \A i \in DOMAIN flight : IsDue(flight[i].left) => flight[i].left > -Late
         /\ \A k \in Keys : IsDue(delayed[k].left) => delayed[k].left > -Late
-        /\ Become(Aged(Now))
+        /\ Become(<<"tick">>, Aged(Now))
 
 Init == /\ returned = <<>> /\ arrived = <<>> /\ flight = <<>>
         /\ waiting = <<>> /\ slots = <<>>
@@ -567,7 +583,7 @@ Init == /\ returned = <<>> /\ arrived = <<>> /\ flight = <<>>
         /\ newest = [k \in Keys |-> 0]
         /\ puts = 0
         /\ phase = "open"
-        /\ told = {}
+        /\ step = Note(<<"start">>, {})
 
 Next == \/ \E k \in Keys, p \in Policies, d \in Delays :
                 Put(k, p, d) \/ \E c \in Producers : PutWaits(c, k, p, d)

@@ -250,8 +250,11 @@ def dump(name: str) -> Iterator[list[str]]:
         with gzip.open(fresh, "wt", compresslevel=3) as file:
 
             def keep(line: str) -> None:
-                plain = line.strip().strip('"').replace('\\"', "")
-                file.write(plain.replace("<< >>", "<<>>").replace("{ }", "{}") + "\n")
+                kind, label, *rest = line.strip().strip('"').replace('\\"', "").split("~")
+                if kind == "step":  # "<<put, k1, update, 0>>"
+                    label = label[2:-2].replace(",", "")
+                whole = "~".join((kind, label, *rest))
+                file.write(whole.replace("<< >>", "<<>>").replace("{ }", "{}") + "\n")
 
             complaints = [*model.complaints(model.run(on_print=keep))]
         if complaints:
