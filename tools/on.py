@@ -36,7 +36,12 @@ VENDORED_AS = "acme._vendor.keyed_queue"
 BUILDS = {
     "pure": {"LEASEDKEYQ_NO_EXTENSIONS": "1"},
     "compiled": {"LEASEDKEYQ_EXTENSIONS": "1"},
-    "checked": {"LEASEDKEYQ_EXTENSIONS": "1", "LEASEDKEYQ_NONECHECK": "1"},
+    "checked": {
+        "LEASEDKEYQ_EXTENSIONS": "1",
+        "LEASEDKEYQ_NONECHECK": "1",
+        # Soon compiled, and a method that is passed as a value (hatch_build.py) is an error.
+        "CFLAGS": "-O1 -g0 -Werror=incompatible-pointer-types",
+    },
     "vendored": {"LEASEDKEYQ_UNDER_TEST": VENDORED_AS},
 }
 
