@@ -92,7 +92,7 @@ class Job(Generic[K, V]):
     """
 
     __slots__ = (
-        *("key", "value", "lease", "attempt"),
+        *("__weakref__", "key", "value", "lease", "attempt"),
         *("_queue", "_get", "_keep_alive", "_backoff", "_bury"),
         *("_task", "_cancels", "_timer", "_duration", "_lost", "_settled"),
     )

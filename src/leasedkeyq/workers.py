@@ -20,7 +20,7 @@ from functools import partial
 from inspect import isawaitable
 from logging import INFO, WARNING
 from random import Random
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from ._checks import seconds, text
 from .errors import LeaseAlreadyAcknowledgedError, LeaseLostError, QueueClosedError
@@ -111,17 +111,15 @@ class _Pool(Generic[K, V]):
         max_attempts: int,
         timeout_per_job: float | None,
     ) -> None:
-        owner = current_task()
-        assert owner is not None
-        self.owner = owner
-        self.cancels = owner.cancelling()
+        self.owner = this_task()
+        self.cancels = self.owner.cancelling()
         self.queue = queue
         self.handler = handler
         self.max_attempts = max_attempts
         self.timeout_per_job = timeout_per_job
         self.stopped = False
         self.misuse: TypeError | None = None
-        self.tokens: dict[Task[None], str] = {}  # of the latest lease that a worker had
+        self.tokens: dict[Task[Any], str] = {}  # of the latest lease that a worker had
         self.unburied: dict[K, BaseException] = {}  # why, of items whose dead letter has failed
 
     async def run(self, concurrency: int, job: Callable[[], Job[K, V]]) -> None:
@@ -140,6 +138,7 @@ class _Pool(Generic[K, V]):
         except CancelledError as error:
             stopped = error
         self.stopped = True
+        del self.owner  # which will hold an error that leads to this
         # The latest lease first: what comes back to the front is in order then.
         for worker in sorted(workers, key=lambda task: self.tokens.pop(task, ""), reverse=True):
             worker.cancel()
@@ -159,12 +158,10 @@ class _Pool(Generic[K, V]):
 
     async def work(self, job: Callable[[], Job[K, V]]) -> None:
         """What one worker does."""
-        task = current_task()
-        assert task is not None
         while not self.stopping:
             try:
                 await sleep(0)  # a handler that never waits must not keep the loop to itself
-                await self.do(job(), task)
+                await self.do(job())
             except QueueClosedError:
                 return
             except (LeaseLostError, LeaseAlreadyAcknowledgedError) as error:
@@ -172,13 +169,13 @@ class _Pool(Generic[K, V]):
             except CancelledError:
                 if self.stopping:
                     raise
-            while task.cancelling() and not self.stopping:
-                task.uncancel()  # the handler has cancelled its own task, and nobody else has
+            while this_task().cancelling() and not self.stopping:
+                this_task().uncancel()  # the handler has cancelled its own task, nobody else has
 
-    async def do(self, job: Job[K, V], task: Task[None]) -> None:
+    async def do(self, job: Job[K, V]) -> None:
         """Wait for an item, and do with it what is to be done."""
         async with job:
-            self.tokens[task] = job.lease.token
+            self.tokens[this_task()] = job.lease.token
             error = self.unburied.pop(job.key, None)
             if job.attempt <= self.max_attempts:
                 error = await failure(self.handle(job))
@@ -223,8 +220,13 @@ async def failure(work: Awaitable[object]) -> BaseException | None:
     except Exception as error:  # noqa: BLE001 (it is what is asked for)
         return error
     except CancelledError as error:
-        task = current_task()
-        if task is None or task.cancelling():
+        if this_task().cancelling():
             raise
         return error
     return None
+
+
+def this_task() -> Task[Any]:
+    task = current_task()
+    assert task is not None
+    return task
