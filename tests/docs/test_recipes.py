@@ -133,6 +133,74 @@ async def ended(tasks: Iterable[asyncio.Task[Any]], *harmless: type[BaseExceptio
             await task
 
 
+# -- jobs ------------------------------------------------------------------------------------
+
+
+class Watched(Queue):
+    """Writes down which of the values that it handed out were acknowledged."""
+
+    world: World
+    handed: set[tuple[str, int]]
+
+    async def get(self, *arguments: Any, **options: Any) -> Any:
+        got = await super().get(*arguments, **options)
+        self.handed.add(got[:2])
+        return got
+
+    async def ack(self, lease: Lease[str]) -> None:
+        value = await self.refresh(lease)
+        await super().ack(lease)
+        if (lease.key, value) in self.handed:
+            self.world.done[lease.key].add(value)
+
+
+def watched(random: Random, kind: type[Watched] = Watched, **options: Any) -> World:
+    world = World(random)
+    world.queue = queue = kind(**options)
+    queue.world, queue.handed = world, set()
+    return world
+
+
+@under_random_schedules()
+async def test_refresh_misses_no_newest_value(random: Random) -> None:
+    world = watched(random, if_in_flight=random.choice(["update", "defer"]))
+    tasks = [asyncio.create_task(page("jobs").refresh(world.queue)) for _ in range(2)]
+    others = [asyncio.create_task(world.produce()), asyncio.create_task(world.block())]
+    await world.pause(12)
+    tasks.pop().cancel()
+    if random.random() < 0.5:
+        await ended(others)
+        await world.queue.join()
+    await world.queue.close()
+    await ended(tasks + others)
+    await world.nothing_is_lost()
+
+
+@under_random_schedules()
+async def test_loader_loads_every_row_or_leaves_it(random: Random) -> None:
+    world = watched(random, maxsize=4, if_in_flight="defer")
+    loaded: set[tuple[str, int]] = set()
+
+    async def load(rows: list[tuple[str, int]]) -> None:
+        await world.pause()
+        loaded.update(rows)
+
+    page("jobs").set("load", load)
+    tasks = [asyncio.create_task(page("jobs").loader(world.queue)) for _ in range(2)]
+    producing = asyncio.create_task(world.produce())
+    await world.pause(12)
+    tasks[0].cancel()
+    if random.random() < 0.5:
+        await producing
+        with suppress(TimeoutError):  # the one that was cancelled may have had leases
+            await world.queue.join(timeout=100)
+    await world.queue.close()
+    await ended([*tasks, producing], QueueClosedError)
+    for key, values in world.done.items():
+        assert {(key, value) for value in values} <= loaded
+    await world.nothing_is_lost()
+
+
 # -- workers ---------------------------------------------------------------------------------
 
 
@@ -183,7 +251,7 @@ async def test_retries_neither_lose_nor_revive_nor_set_aside_too_early(random: R
     hopeless: set[tuple[str, int]] = set()
     acked: set[tuple[str, int]] = set()
 
-    class Watched(Queue):
+    class Acked(Queue):
         async def ack(self, lease: Lease[str]) -> None:
             value = await self.refresh(lease)
             await super().ack(lease)
@@ -203,7 +271,7 @@ async def test_retries_neither_lose_nor_revive_nor_set_aside_too_early(random: R
         world.done[address].add(value)
 
     guide.set("send", send)
-    world.queue = Watched(default_lease_timeout=2, if_in_flight="defer")
+    world.queue = Acked(default_lease_timeout=2, if_in_flight="defer")
     buried: set[tuple[str, int]] = set()
 
     class Grave(dict[str, int]):
@@ -415,16 +483,9 @@ async def test_offer_is_in_or_has_not_happened(random: Random) -> None:
 @under_random_schedules(50)
 async def test_serve_finishes_or_returns_everything_in_order(random: Random) -> None:
     guide = page("shutdown")
-    world = World(random)
     loop = asyncio.get_running_loop()
-
-    class Watched(Queue):
-        async def ack(self, lease: Lease[str]) -> None:
-            value = await self.refresh(lease)
-            await super().ack(lease)
-            world.done[lease.key].add(value)
-
-    world.queue = Watched(default_lease_timeout=random.choice([20, 100]), if_in_flight="defer")
+    lease_timeout = random.choice([20, 100])
+    world = watched(random, default_lease_timeout=lease_timeout, if_in_flight="defer")
     stop = asyncio.Event()
     patience = world.time(40)
     producing = asyncio.create_task(world.produce(20))
@@ -444,21 +505,15 @@ async def test_serve_finishes_or_returns_everything_in_order(random: Random) -> 
 @pytest.mark.req("END-7")
 @under_random_schedules()
 async def test_a_stopped_pool_begins_nothing_more(random: Random) -> None:
-    world = World(random, if_in_flight="defer")
     stopped = False
 
-    class Watched(Queue):
+    class Strict(Watched):
         async def get(self, *arguments: Any, **options: Any) -> Any:
             got = await super().get(*arguments, **options)
             assert not stopped, "an item was begun after the stop"
             return got
 
-        async def ack(self, lease: Lease[str]) -> None:
-            value = await self.refresh(lease)
-            await super().ack(lease)
-            world.done[lease.key].add(value)
-
-    world.queue = Watched(if_in_flight="defer")
+    world = watched(random, Strict, if_in_flight="defer")
     pool = page("shutdown").Pool(world.queue)
     tasks = [asyncio.create_task(pool.worker()) for _ in range(3)]
     producing = asyncio.create_task(world.produce())
@@ -494,7 +549,11 @@ async def test_what_is_saved_is_restored_in_order(random: Random) -> None:
 
 # -- and the tests can fail --------------------------------------------------------------------
 
+LOAD = "        await load([(number, text) for number, text, _ in batch])\n"
+ACK = "        await queue.ack_many(lease for _, _, lease in batch)\n"
 PLANTED = [
+    ("refresh", "jobs", "if job.superseded():", "if False:"),
+    ("loader", "jobs", LOAD + ACK, ACK + LOAD),
     ("working", "workers", "requeue_front=not failed, delay=1 if failed else 0)", "delay=-1)"),
     ("working", "workers", "    await queue.ack(lease)\n", "    await queue.discard(key)\n"),
     ("retries", "retries", "if lease.attempt <= ATTEMPTS:", "if True:"),

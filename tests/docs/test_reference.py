@@ -32,7 +32,8 @@ def doc(name: str) -> str:
 
 def test_every_method_and_every_public_name_is_on_the_page() -> None:
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"auto\w+:: leasedkeyq\.(?:LeasedKeyQueue\.)?(\w+)$", page, re.M))
+    directive = r"^\.\. auto\w+:: leasedkeyq\.(?:LeasedKeyQueue\.)?(\w+)$"
+    shown = set(re.findall(directive, page, re.MULTILINE))
     public = {name for name in subject.__all__ if name not in {"PACKAGE", "module"}}
     assert shown == public | set(METHODS)
     assert len(METHODS) == 35
