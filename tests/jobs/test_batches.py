@@ -69,7 +69,7 @@ async def test_it_waits_for_the_first_and_no_longer() -> None:
 
 async def test_nothing_in_time_is_a_timeout() -> None:
     queue = await a_queue()
-    with pytest.raises(TimeoutError, match="within 5 s"):
+    with pytest.raises(TimeoutError, match=r"within 5\.0 s"):
         await queue.get_many(10, 5, linger=100)
     assert running().time() == 5
     with pytest.raises(TimeoutError):
@@ -159,15 +159,15 @@ async def test_a_batch_that_has_run_out_as_a_whole_is_begun_anew(timeout: float 
     queue = await a_queue("a")
 
     async def steal() -> None:
-        await asyncio.sleep(1.5)
-        jump(9)
-        _, _, lease = await queue.take("a")
+        await asyncio.sleep(0.5)
+        running().call_later(2, jump, 9)
+        _, _, lease = await queue.take("a")  # it has waited longer than the call that lingers
         await queue.ack(lease)
         await asyncio.sleep(5)
         await queue.put("b", 1)
 
     stealing = asyncio.create_task(steal())
-    ((key, _, lease),) = await queue.get_many(10, timeout, linger=2, lease_timeout=6)
+    ((key, _, lease),) = await queue.get_many(10, timeout, linger=4, lease_timeout=6)
     assert key == "b"
     assert await queue.deadline(lease) == running().time() + 6
     await stealing
@@ -177,14 +177,14 @@ async def test_begun_anew_it_waits_for_what_is_left_of_its_time() -> None:
     queue = await a_queue("a")
 
     async def steal() -> None:
-        await asyncio.sleep(1.5)
-        jump(9)
-        _, _, lease = await queue.take("a")
+        await asyncio.sleep(0.5)
+        running().call_later(2, jump, 9)
+        _, _, lease = await queue.take("a")  # it has waited longer than the call that lingers
         await queue.ack(lease)
 
     stealing = asyncio.create_task(steal())
     with pytest.raises(TimeoutError):
-        await queue.get_many(10, 20, linger=2, lease_timeout=6)
+        await queue.get_many(10, 20, linger=4, lease_timeout=6)
     assert running().time() == 20
     await stealing
 
@@ -252,16 +252,6 @@ async def test_cancelled_at_any_point_everything_is_back_in_front_in_order(
     assert task.cancelled()
     await putting
     assert await left(queue) == "abcd"
-    assert [attempt for attempt in await attempts(queue)] == sorted(await attempts(queue))[::-1]
-
-
-async def attempts(queue: Queue) -> list[int]:
-    """How often each was handed out, in the order of the line."""
-    batch = await queue.get_many(10, 0)
-    counts = [lease.attempt for _, _, lease in batch]
-    for _, _, lease in reversed(batch):
-        await queue.release(lease, requeue_front=True)
-    return counts
 
 
 @slow
