@@ -3,98 +3,171 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from math import inf
 from typing import Any, TypeAlias
 
 from spec import tlc
 
-Label: TypeAlias = tuple[str, ...]  # an operation and its arguments: ("put", "k1", "update")
-Seen: TypeAlias = tuple[Any, ...]  # a state, as `read_state` returns it
+Label: TypeAlias = tuple[str, ...]  # an operation and its arguments: ("put", "k1", "update", "0")
+Seen: TypeAlias = tuple[Any, ...]  # a state, in the form that the head of MCdump.tla tells
+Told: TypeAlias = frozenset[tuple[str, str]]  # what calls have come to
 
-POLICIES = ("update", "reject", "buffer", "defer")
+REFUSED: Label = ("refused",)  # stands for all the calls that are refused in a state
+
+
+@dataclass(eq=False, slots=True)
+class State:
+    """A state of the model: where to go from there, and what is refused."""
+
+    seen: Seen
+    refused: tuple[tuple[Label, str], ...] = ()
+    shown: Seen = ()
+    steps: list[Step] = field(default_factory=list)
+    way: Step | None = None  # the last step of a shortest path to it
+
+    def path(self) -> list[Step]:
+        """From the initial state, by the fewest steps."""
+        steps, way = [], self.way
+        while way is not None:
+            steps.append(way)
+            way = way.before.way
+        return steps[::-1]
+
+    @property
+    def phase(self) -> str:
+        phase: str = self.seen[-2]
+        return phase
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """A transition, by its number in the dump; or all that is refused in a state."""
+
+    number: int
+    before: State
+    label: Label
+    told: Told
+    after: State
 
 
 @dataclass
-class State:
-    """A state of the model: how to get there, where to go from there, and what is refused."""
+class Graph:
+    """All of a model."""
 
-    text: str
-    path: tuple[Label, ...] = ()
-    steps: list[tuple[Label, State]] = field(default_factory=list)
-    refused: list[tuple[Label, str]] = field(default_factory=list)
-    introspection: str = ""
+    name: str
+    states: list[State]  # the initial one first
+    steps: list[Step]  # by number; then, for each state, what is refused there
 
     @cached_property
-    def seen(self) -> Seen:
-        return read_state(self.text)
+    def constants(self) -> dict[str, str]:
+        (model,) = (model for model in tlc.manifest() if model.name == self.name)
+        constants: dict[str, str] = tlc.contents()["constants"] | model.constants
+        return constants
 
     @cached_property
-    def settled(self) -> State:
-        """What is left once the due leases have ended."""
-        return next((after for label, after in self.steps if label == ("expire",)), self)
+    def lease_time(self) -> dict[str, float]:
+        return self._times("LeaseTime")
+
+    @cached_property
+    def wait_time(self) -> dict[str, float]:
+        return self._times("WaitTime")
+
+    def _times(self, constant: str) -> dict[str, float]:
+        """What a function of calls says, which MC.tla defines and the manifest names."""
+        text = (tlc.SPEC / "MC.tla").read_text()
+        definitions = dict(re.findall(r"^(\w+) *== (\w+ :> .*)$", text, re.M))
+
+        def pairs(name: str) -> Iterator[tuple[str, float]]:
+            for part in definitions[name].split(" @@ "):
+                if " :> " in part:
+                    call, _, time = part.partition(" :> ")
+                    yield call, number(time)
+                else:
+                    yield from pairs(part)
+
+        return dict(pairs(self.constants[constant].removeprefix("<- ")))
+
+    @property
+    def delays(self) -> bool:
+        return self.constants["Delays"] != "{0}"
+
+    @property
+    def ends(self) -> bool:
+        """Does it tell states apart by how leases have ended?"""
+        return "Shown" not in self.constants
+
+
+def number(text: str) -> float:
+    return inf if text == "Never" else int(text)
 
 
 @cache
-def load(policy: str) -> list[State]:
-    """The whole graph, with paths of the least length from the initial state."""
+def models(*, deep: bool = False) -> list[str]:
+    """Their names; the deep ones, or the others."""
+    return [m.name for m in tlc.manifest() if m.module == "MCdump" and m.deep == deep]
+
+
+@cache
+def load(name: str) -> Graph:
     states: dict[str, State] = {}
 
     def state(text: str) -> State:
         if text not in states:
-            states[text] = State(text)
+            states[text] = State(read(text[text.index("{") : text.rindex("}") + 1]))
         return states[text]
 
-    def read(line: str) -> None:
-        kind, *parts = (
-            line.strip().strip('"').replace('\\"', "").replace("<< >>", "<<>>").split("~")
-        )
+    graph = Graph(name, [], [])
+    here = State(())
+    for kind, *parts in tlc.dump(name):
         if kind == "state":
-            text, refused, introspection = parts
+            text, refused, shown = parts
             here = state(text)
-            here.introspection = introspection
-            for call in re.findall(r"<<(.*?)>>", refused):
-                *label, error = call.split(", ")
-                here.refused.append((tuple(label), error))
-            return
-        operation, before, after = parts
-        label = tuple(operation.split())
-        here, new = state(before), after not in states
-        there = state(after)
-        if new:
-            there.path = (*here.path, label)
-        here.steps.append((label, there))
-
-    model = next(model for model in tlc.manifest() if model.name == f"MCdump_{policy}")
-    result = tlc.run(model.module, tlc.SPEC / f"{model.name}.cfg", workers=1, on_print=read)
-    complaints = [*model.complaints(result)]
-    assert not complaints, complaints
-    assert len(states) == model.distinct, len(states)
-    assert sum(len(state.steps) for state in states.values()) == model.generated - 1
-    return [*states.values()]
+            here.refused, here.shown = _calls(refused), _read(shown)
+            graph.states.append(here)
+        else:
+            label, told, text = parts
+            new = text not in states
+            there = state(text)
+            step = Step(len(graph.steps), here, tuple(label.split()), _read(told), there)
+            graph.steps.append(step)
+            here.steps.append(step)
+            if new:
+                there.way = step
+    for here in graph.states:
+        reap = next((step for step in here.steps if step.label == ("reap",)), None)
+        settled = here if reap is None else reap.after
+        here.steps.append(Step(len(graph.steps), here, REFUSED, frozenset(), settled))
+        graph.steps.append(here.steps[-1])
+    return graph
 
 
-def without_ends(states: list[State]) -> list[State]:
-    """One state of each kind that differ only in how the leases of the past have ended."""
-    kinds: dict[str, State] = {}
-    for state in states:
-        kinds.setdefault(state.text[state.text.index("{") : state.text.rindex("}")], state)
-    return [*kinds.values()]
+def read(text: str) -> Seen:
+    """The one element of a set."""
+    (seen,) = _read(text)
+    return seen  # type: ignore[no-any-return]
 
 
-def read_state(text: str) -> Seen:
-    """``(returned, arrived, flight, deferred, waiting, open)`` from the text of a state.
+@cache
+def _calls(text: str) -> tuple[tuple[Label, str], ...]:
+    calls = (call.split(", ") for call in re.findall(r"<<(.*?)>>", text))
+    return tuple((tuple(label), comes_to) for *label, comes_to in calls)
 
-    Copies are ``(key, rank)``, those in flight ``(call, key, left, rank)``, waiting calls
-    ``(call, left, wanted key)``; a rank is a version's place among those of its key, and what
-    is deferred is ``{key: rank}``.
-    """
-    text = text[text.index("{") : text.rindex("}") + 1]
-    text = re.sub(r"[A-Za-z]\w*", r"'\g<0>'", text)
-    for old, new in (("<<>>", "()"), ("<<", "("), (">>", ",)"), ("{", "("), ("}", ",)")):
-        text = text.replace(old, new)
-    text = re.sub(r"\(([^()]*:>[^()]*)\)", r"{\1}", text).replace(":>", ":").replace("@@", ",")
-    (seen,) = eval(text, {"__builtins__": {}})
-    returned, arrived, flight, deferred, waiting, is_open = seen
-    held_back = {key: rank for key, rank in deferred.items() if rank}
-    return returned, arrived, flight, held_back, waiting, is_open == "TRUE"
+
+_NAMES = {"TRUE": True, "FALSE": False, "frozenset": frozenset, "__builtins__": {}}
+_MARKS = {
+    **{"<<>>": "()", "<<": "(", ">>": ",)"},
+    **{"{}": "frozenset()", "{": "frozenset((", "}": ",))"},
+}
+
+
+def _translated(match: re.Match[str]) -> str:
+    word = match[0]
+    return _MARKS.get(word) or (word if word in _NAMES else repr(word))
+
+
+def _read(text: str) -> Any:
+    """What TLC prints, in tuples, frozen sets, strings and numbers."""
+    return eval(re.sub(r"<<>>|<<|>>|{}|[{}]|[A-Za-z]\w*", _translated, text), _NAMES)
