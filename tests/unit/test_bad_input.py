@@ -1,6 +1,7 @@
 """Bad input is refused, by the right exception, before anything changes."""
 
 import asyncio
+import datetime
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -25,7 +26,7 @@ from tests.unit.steps import (
     snapshot,
     state,
 )
-from tests.virtual import jump, quiet
+from tests.virtual import jump, quiet, running
 
 
 async def test_an_operation_that_is_refused_by_name_leaves_no_coroutine_behind() -> None:
@@ -119,6 +120,7 @@ async def refused(bad: Any, error: type[Exception], match: str, *kinds: Any) -> 
 
 
 NO_NUMBERS: list[Any] = ["1", b"1", 1j, [1], object(), Decimal(1), time.gmtime()]
+NO_NUMBERS.append(datetime.timedelta(seconds=1))
 
 
 @pytest.mark.req("IN-2", "IN-7", "IN-12")
@@ -129,7 +131,12 @@ async def test_a_time_that_is_no_real_number_is_a_type_error(bad: Any) -> None:
 
 @pytest.mark.req("IN-3", "IN-7", "IN-12")
 async def test_nan_is_a_value_error() -> None:
+    """trio#837; a NaN delayed an unrelated timer of the loop by a second."""
+    rung: list[float] = []
+    running().call_later(0.25, lambda: rung.append(running().time()))
     await refused(math.nan, ValueError, "NaN", timeouts, lease_timeouts, delays)
+    await asyncio.sleep(1)
+    assert rung == [0.25]
 
 
 @pytest.mark.req("IN-4", "IN-7")

