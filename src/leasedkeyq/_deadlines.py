@@ -75,11 +75,11 @@ class Deadlines:
         lane = self._lanes.get(duration)
         if lane is None:
             lane = self._open(duration)
+        lane.link_last(deadline)
         if now < self._latest:
             now = self._latest  # a clock that steps back breaks no order (D1, D2)
         self._latest = now
         deadline.time = now + duration
-        lane.link_last(deadline)
         if lane.first is deadline and duration != inf:
             if not lane.queued:
                 self._serial += 1

@@ -28,81 +28,78 @@ class Inspection(Moves):
         In the order of time; at equal times leases in the order of their grants, then values in
         the order of their versions. Every operation does so first, and all introspection.
         """
-        if self._busy or now >= self.deadlines.soonest:
-            self._enter(now)
+        with self._enter(now):
+            pass
+
+    def superseded(self, lease: object, now: float) -> bool:
+        """Whether a newer value than was seen through the lease has been accepted. O(1)."""
+        with self._enter(now):
+            grant = self._asked_about(lease)
+            return grant.seen < grant.entry.newest
+
+    def deadline(self, lease: object, now: float) -> float:
+        """When the lease runs out; infinity for never. O(1)."""
+        with self._enter(now):
+            deadline = self._asked_about(lease).deadline
+            return inf if deadline is None else deadline.time
 
     def peek(self, key: object, now: float) -> object:
         """The available value of the key, or None. O(1)."""
-        entry = self._available(key, now)
-        return None if entry is None else entry.value
+        with self._enter(now):
+            entry = self._keys.find(key)
+            return None if entry is None or entry.list is None else entry.value
 
     def contains(self, key: object, now: float) -> bool:
         """Whether a copy of the key is available. O(1)."""
-        return self._available(key, now) is not None
+        with self._enter(now):
+            entry = self._keys.find(key)
+            return entry is not None and entry.list is not None
 
     def available_keys(self, now: float) -> set[Any]:
         """The keys that have an available copy. O(result)."""
-        return self._distinct([entry.key for entry in self._line(now)])
+        with self._enter(now):
+            return self._keys.distinct([entry.key for entry in self._line()])
 
     def available_items(self, now: float) -> list[tuple[Any, Any]]:
         """The line, front first. O(result)."""
-        return [(entry.key, entry.value) for entry in self._line(now)]
+        with self._enter(now):
+            return [(entry.key, entry.value) for entry in self._line()]
 
     def delayed_keys(self, now: float) -> set[Any]:
         """The keys whose waiting copy is delayed. O(delays and timed leases)."""
-        self.reap(now)
-        owners = [deadline.owner for deadline in self.deadlines]
-        held = [owner for owner in owners if isinstance(owner, Entry)]
-        return self._distinct([entry.key for entry in held if entry.state is not DEFERRED])
+        with self._enter(now):
+            owners = [deadline.owner for deadline in self.deadlines]
+            held = [owner for owner in owners if isinstance(owner, Entry)]
+            return self._keys.distinct([one.key for one in held if one.state is not DEFERRED])
 
     def inflight_keys(self, now: float) -> set[Any]:
         """The keys that have a live lease, or a reserved copy. O(leases)."""
-        self.reap(now)
-        return self._distinct([grant.entry.key for grant in self._grants.values()])
+        with self._enter(now):
+            return self._keys.distinct([grant.entry.key for grant in self._grants.values()])
 
     def qsize(self, now: float) -> int:
         """How many copies are available. O(1)."""
-        self.reap(now)
-        return self._items - len(self._grants) - len(self._slots) - self._late
+        with self._enter(now):
+            return self._items - len(self._grants) - len(self._slots) - self._late
 
     def delayed_size(self, now: float) -> int:
         """How many copies are delayed. O(1)."""
-        self.reap(now)
-        return self._late
+        with self._enter(now):
+            return self._late
 
     def inflight_size(self, now: float) -> int:
         """How many copies are leased or reserved. O(1)."""
-        self.reap(now)
-        return len(self._grants)
+        with self._enter(now):
+            return len(self._grants)
 
-    def _available(self, key: object, now: float) -> Entry | None:
-        self.reap(now)
-        self._busy = True
-        try:
-            entry = self._keys.find(key)
-        finally:
-            self._busy = False
-        return entry if entry is not None and entry.list is not None else None
-
-    def _line(self, now: float) -> list[Entry]:
-        self.reap(now)
+    def _line(self) -> list[Entry]:
         return [*self._returned, *self._arrived]
 
-    def _distinct(self, keys: list[object]) -> set[Any]:
-        self._busy = True
-        try:
-            return self._keys.distinct(keys)
-        finally:
-            self._busy = False
-
-    def _look_up(self, lease: object, now: float) -> Grant:
-        """The live lease that somebody asks about."""
-        self._begin(now, False)
-        self._busy = True
-        try:
-            return self._live(lease)
-        finally:
-            self._busy = False
+    def _asked_about(self, lease: object) -> Grant:
+        """The live lease that a question is about; it raises as an ack does."""
+        if self._phase is CLOSED:
+            self._begin(-inf, False)
+        return self._live(lease)
 
     def _live(self, lease: object) -> Grant:
         """The live lease that the caller holds, or the reason why there is none."""
@@ -147,21 +144,21 @@ class Inspection(Moves):
 
     def snapshot(self, now: float) -> Snapshot:
         """The whole state, in the words of the specification. O(n)."""
-        self.reap(now)
-        entries = [*self._keys.values()]
-        delayed = [_held(one) for one in entries if one.state in (DELAYED, BUFFERED_DELAYED)]
-        deferred = [_held(one) for one in entries if one.state is DEFERRED]
-        return Snapshot(
-            phase=self._phase.value,
-            puts=self._version,
-            returned=tuple(_copy(entry) for entry in self._returned),
-            arrived=tuple(_copy(entry) for entry in self._arrived),
-            delayed=tuple(sorted(delayed, key=Held.order)),
-            deferred=tuple(sorted(deferred, key=Held.order)),
-            flight=tuple(_flight(grant) for grant in self._grants.values()),
-            waiting=tuple(_wait(waiter) for waiter in self._waiters.values()),
-            slots=tuple(sorted(self._slots)),
-        )
+        with self._enter(now):
+            entries = [*self._keys.values()]
+            delayed = [_held(one) for one in entries if one.state in (DELAYED, BUFFERED_DELAYED)]
+            deferred = [_held(one) for one in entries if one.state is DEFERRED]
+            return Snapshot(
+                phase=self._phase.value,
+                puts=self._version,
+                returned=tuple(_copy(entry) for entry in self._returned),
+                arrived=tuple(_copy(entry) for entry in self._arrived),
+                delayed=tuple(sorted(delayed, key=Held.order)),
+                deferred=tuple(sorted(deferred, key=Held.order)),
+                flight=tuple(_flight(grant) for grant in self._grants.values()),
+                waiting=tuple(_wait(waiter) for waiter in self._waiters.values()),
+                slots=tuple(sorted(self._slots)),
+            )
 
     def check_invariants(self) -> None:
         """Assert I1 to I10, and show the state when one fails. O(n), for tests."""

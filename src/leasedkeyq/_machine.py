@@ -24,10 +24,11 @@ from ._moves import (
     RELEASED,
     SHUT,
     Delivery,
+    called_from_within,
     drains,
 )
 from ._records import Entry, Waiter
-from ._table import ABSENT, DEFERRED, DROP, TABLE
+from ._table import ABSENT, ACK_LAST, DEFERRED, DROP, TABLE
 from ._waiting import DONE, LEFT, RESERVED, TIMED_OUT, WAITING, too_late
 from .errors import (
     QueueClosedError,
@@ -60,10 +61,12 @@ class Machine(Inspection):
         event = self._event if policy is None else put_event(policy)
         pause = 0.0 if delay is AT_ONCE else delay_seconds(delay)
         wait = inf if timeout is None else seconds("timeout", timeout)
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, True)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, True)
             if self._store(key, value, event, pause, now):
                 return None
             if wait <= 0:
@@ -76,10 +79,12 @@ class Machine(Inspection):
 
     def discard(self, key: object, now: float) -> bool:
         """Discard: what waits of the key is gone; False if there was nothing. O(1)."""
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, False)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, False)
             entry = self._keys.find(key)
             if entry is None or "discard" not in TABLE[entry.state]:
                 return False
@@ -110,10 +115,12 @@ class Machine(Inspection):
         duration = self._default
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, False)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, False)
             line = self._returned if self._returned.first is not None else self._arrived
             entry: Entry | None = line.first
             if entry is not None:
@@ -137,10 +144,12 @@ class Machine(Inspection):
         duration = self._default
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, False)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, False)
             entry = self._keys.find(key)
             if entry is not None and entry.list is not None:
                 entry.list.unlink(entry)
@@ -169,7 +178,6 @@ class Machine(Inspection):
             raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
         if self._busy or now >= self.deadlines.soonest:
             self._enter(now)
-        self._busy = True
         try:
             grant, waiter.grant = waiter.grant, None
             waiter.outcome = LEFT
@@ -238,9 +246,7 @@ class Machine(Inspection):
 
     def time_out(self, now: float) -> None:
         """TimeOut: reap, and end the waits that are due. The shell's timer calls it."""
-        self._enter(now)
-        self._busy = True
-        try:
+        with self._enter(now):
             if self.outbox.events is not None:
                 self._tell("time_out", now)
             closes = False
@@ -254,21 +260,21 @@ class Machine(Inspection):
             self.outbox.alarm = inf
             self.outbox.changed = True
             self._reckon()
-        finally:
-            self._busy = False
 
     # -- leases ------------------------------------------------------------------
 
     def ack(self, lease: object, now: float) -> None:
         """Ack: the leased copy is gone for good. O(1)."""
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, False)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, False)
             grant = self._live(lease)
             entry = grant.entry
             last = entry.leases is grant and grant.older is None
-            move = TABLE[entry.state]["ack last" if last else "ack"]
+            move = TABLE[entry.state][ACK_LAST if last else "ack"]
             state = move.next if entry.time is None else move.later
             if state is ABSENT and entry.takers is None:
                 self._keys.remove(entry)  # runs the key's own code: before any change
@@ -295,10 +301,12 @@ class Machine(Inspection):
                 f"a release with a delay of {pause} s can't go to the front: leave out either"
                 " delay or requeue_front"
             )
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, False)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, False)
             grant = self._live(lease)
             if self.outbox.events is not None:
                 how = (place is FRONT, pause)
@@ -312,10 +320,12 @@ class Machine(Inspection):
     def extend(self, lease: object, timeout: object, now: float) -> None:
         """Extend: restart the lease's clock. O(1)."""
         duration = None if timeout is None else lease_seconds("timeout", timeout)
-        if self._busy or self._phase is not OPEN or now >= self.deadlines.soonest:
-            self._begin(now, False)
+        if self._busy:
+            raise called_from_within()
         self._busy = True
         try:
+            if self._phase is not OPEN or now >= self.deadlines.soonest:
+                self._begin(now, False)
             grant = self._live(lease)
             self._stop_clock(grant)
             self._start_clock(grant, grant.duration if duration is None else duration, now)
@@ -326,34 +336,24 @@ class Machine(Inspection):
 
     def refresh(self, lease: object, now: float) -> object:
         """Refresh: the value of the leased copy as it stands has been seen. O(1)."""
-        grant = self._look_up(lease, now)
-        grant.seen = grant.version
-        if self.outbox.events is not None:
-            self._tell("refresh", now, grant.entry.key, grant.version, grant.number)
-        return grant.value
-
-    def superseded(self, lease: object, now: float) -> bool:
-        """Whether a newer value than was seen through the lease has been accepted. O(1)."""
-        grant = self._look_up(lease, now)
-        return grant.seen < grant.entry.newest
-
-    def deadline(self, lease: object, now: float) -> float:
-        """When the lease runs out; infinity for never. O(1)."""
-        deadline = self._look_up(lease, now).deadline
-        return inf if deadline is None else deadline.time
+        with self._enter(now):
+            grant = self._asked_about(lease)
+            grant.seen = grant.version
+            if self.outbox.events is not None:
+                self._tell("refresh", now, grant.entry.key, grant.version, grant.number)
+            return grant.value
 
     # -- the whole queue ---------------------------------------------------------
 
     def start(self, now: float) -> None:
         """Nothing to start: the check that the queue is not closed."""
-        self._begin(now, False)
+        with self._enter(now):
+            self._begin(now, False)
 
     def join(self, timeout: object, now: float) -> Waiter | None:
         """Join: wait until the queue holds nothing. O(1)."""
         wait = inf if timeout is None else seconds("timeout", timeout)
-        self._enter(now)
-        self._busy = True
-        try:
+        with self._enter(now):
             if self._items == 0:
                 return None
             if self._phase is CLOSED:
@@ -366,24 +366,16 @@ class Machine(Inspection):
             waiter = self._wait("join", self._joiners, None, wait, now)
             self._ending = True
             return waiter
-        finally:
-            self._busy = False
 
     def shutdown(self, now: float) -> None:
         """Shutdown: no more puts; calls end as soon as nothing can come to them. O(calls)."""
-        self._enter(now)
-        self._busy = True
-        try:
+        with self._enter(now):
             self._shut(now, "shutdown")
-        finally:
-            self._busy = False
 
     def drain(self, timeout: object, now: float) -> Waiter | bool:
         """Drain: shut down, and close as soon as what is not delayed is worked off. O(calls)."""
         wait = inf if timeout is None else seconds("timeout", timeout)
-        self._enter(now)
-        self._busy = True
-        try:
+        with self._enter(now):
             if self._phase is CLOSED:
                 return self._items == 0
             if not self._drained() and wait > 0:
@@ -396,21 +388,15 @@ class Machine(Inspection):
             self._shut(now, "shut")
             self._close(now, "end")
             return drained
-        finally:
-            self._busy = False
 
     def close(self, now: float) -> None:
         """Close: every call, lease and delay ends; the oldest grant comes out in front.
 
         O(n log n) for n calls, leases and delays.
         """
-        self._enter(now)
-        self._busy = True
-        try:
+        with self._enter(now):
             if self._phase is not CLOSED:
                 self._close(now, "close")
-        finally:
-            self._busy = False
 
 
 def _nothing_comes(what: str) -> QueueClosedError:

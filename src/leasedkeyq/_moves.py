@@ -29,13 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from ._checks import bound, lease_seconds, put_event, text
 from ._deadlines import Deadline
 from ._keys import KeyMap
 from ._linkedlist import LinkedList
-from ._records import Entry, Grant, Phase, Place, Standing, Waiter
+from ._records import Entry, Grant, Phase, Place, Standing, Waiter, lead_to
 from ._table import (
     ABSENT,
     ADD,
@@ -47,13 +47,15 @@ from ._table import (
     MERGE,
     REFUSE,
     RETURN,
+    RETURN_LAST,
     REVISE,
     TABLE,
     State,
 )
+from ._tokens import Issuer
 from ._waiting import DONE, ENDED, LEFT, RESERVED, Waiting
 from .errors import KeyAlreadyInFlightError, QueueClosedError
-from .lease import Issuer, Lease, new_lease, set_grant
+from .lease import Lease
 
 Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
 
@@ -106,8 +108,9 @@ class Moves(Waiting):
         return self._busy
 
     def _begin(self, now: float, puts: bool) -> None:
-        """What an operation does first, unless it sees at once that there is nothing to do."""
-        self._enter(now)
+        """What is due is carried out, and the queue is open for it."""
+        if now >= self.deadlines.soonest:
+            self._reap(now)
         if self._phase is CLOSED:
             raise QueueClosedError(
                 "the queue is closed: only the introspection methods still answer"
@@ -117,19 +120,24 @@ class Moves(Waiting):
                 "the queue is shut down: it takes no more puts, and works off what it holds"
             )
 
-    def _enter(self, now: float) -> None:
-        """Nothing else is under way, and what is due is carried out."""
+    def _enter(self, now: float) -> Self:
+        """Begin an operation that need not be fast: `with self._enter(now)`."""
         if self._busy:
-            raise RuntimeError(
-                "the queue was called from within one of its own operations, by a key's __hash__"
-                " or __eq__ or by a finalizer: it changed nothing; call it when that is over"
-            )
-        if now >= self.deadlines.soonest:
-            self._busy = True
-            try:
+            raise called_from_within()
+        self._busy = True
+        try:
+            if now >= self.deadlines.soonest:
                 self._reap(now)
-            finally:
-                self._busy = False
+        except BaseException:
+            self._busy = False
+            raise
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._busy = False
 
     # -- values and leases -------------------------------------------------------
 
@@ -224,8 +232,8 @@ class Moves(Waiting):
         key = grant.entry.key
         if self.outbox.events is not None:
             self._tell(action, now, key, grant.version, grant.number, ticket, grant.duration)
-        lease: Lease[Any] = new_lease(Lease)  # its fields are filled in when they are asked for
-        set_grant(lease, grant)
+        lease: Lease[Any] = Lease.__new__(Lease)  # its fields are filled in when asked for
+        lead_to(lease, grant)
         return key, grant.value, lease
 
     def _end(self, grant: Grant, standing: Standing) -> object:
@@ -249,7 +257,7 @@ class Moves(Waiting):
         """A copy in flight comes back, by the "return" moves of `TABLE`."""
         entry = grant.entry
         last = entry.leases is grant and grant.older is None
-        move = TABLE[entry.state]["return last" if last else "return"]
+        move = TABLE[entry.state][RETURN_LAST if last else "return"]
         value = self._end(grant, standing)
         if move.effect is RETURN or entry.version < grant.version:
             value, entry.value = entry.value, value
@@ -443,6 +451,13 @@ class Moves(Waiting):
             calls.clear()
         self.deadlines.clear()
         self._waits.clear()
+
+
+def called_from_within() -> RuntimeError:
+    return RuntimeError(
+        "the queue was called from within one of its own operations, by a key's __hash__ or __eq__,"
+        " a finalizer or a signal handler: it changed nothing; call it when that is over"
+    )
 
 
 def drains(waiter: Waiter) -> bool:

@@ -8,15 +8,15 @@ specification. Their fields are changed by the machine alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ._deadlines import Deadline
 from ._linkedlist import LinkedList, Node
 from ._table import State
-from .lease import Issuer
+from ._tokens import Issuer
 
 
 class Entry(Node):
@@ -109,6 +109,22 @@ class Grant:
     waiter: Waiter | None  # for which it is reserved
     standing: Standing
     older: Grant | None  # the next of the key's live leases, by version
+
+
+class Handle:
+    """Leads from the lease that a consumer holds to the queue's own record of it."""
+
+    __slots__ = ("__weakref__", "_grant")
+
+    _grant: Grant | None
+
+
+_set_grant: Final[Callable[[Handle, Grant], None]] = vars(Handle)["_grant"].__set__
+
+
+def lead_to(handle: Handle, grant: Grant) -> None:
+    """Set what a lease leads to; it is frozen, so this goes past its own way of setting."""
+    _set_grant(handle, grant)
 
 
 class Caller(Protocol):

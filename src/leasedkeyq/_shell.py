@@ -7,7 +7,6 @@ meanwhile, and lets values go. The coroutines over it are in `_queue`.
 
 from __future__ import annotations
 
-import sys
 from asyncio import (
     AbstractEventLoop,
     InvalidStateError,
@@ -19,7 +18,7 @@ from asyncio import (
 from collections.abc import Callable
 from math import inf
 from time import get_clock_info
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import ref
 
 from ._checks import InFlightPolicy, text
@@ -31,21 +30,13 @@ from .lease import Lease
 
 T = TypeVar("T")
 
-if sys.version_info >= (3, 12):
-    _mark: Callable[[], object] = get_running_loop  # tells the loop that runs, cheaply
-else:
-
-    def _mark() -> object:
-        """What a loop that runs leaves in its thread: get_running_loop makes a system call."""
-        return sys.get_asyncgen_hooks()[0]
-
 
 class Shell:
     """What a queue does without waiting. To be subclassed by `LeasedKeyQueue`."""
 
     __slots__ = (
         *("__weakref__", "_machine", "_outbox", "_deadlines", "_always_timed"),
-        *("_loop", "_mark", "_timer", "_armed"),
+        *("_loop", "_timer", "_armed"),
     )
 
     def __init__(
@@ -60,7 +51,6 @@ class Shell:
         self._deadlines = self._machine.deadlines
         self._always_timed = default_lease_timeout is not None and default_lease_timeout != inf
         self._loop: Any = None  # once it has worked in one
-        self._mark: object = UNKNOWN  # what `_mark` tells while that loop runs
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
 
@@ -105,7 +95,7 @@ class Shell:
 
     def ack_nowait(self, lease: Lease[Any]) -> None:
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
-        if _mark() is not self._mark:
+        if get_running_loop() is not self._loop:
             self._check_loop()
         timed = self._deadlines.soonest != inf
         try:
@@ -137,7 +127,7 @@ class Shell:
     def _put(
         self, key: object, value: object, policy: object, delay: object, timeout: object
     ) -> Waiter | None:
-        if _mark() is not self._mark:
+        if get_running_loop() is not self._loop:
             self._check_loop()
         timed = self._deadlines.soonest != inf or delay is not AT_ONCE or timeout is not None
         now = self._loop.time() if timed else 0.0
@@ -151,7 +141,7 @@ class Shell:
                 self._deliver()
 
     def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
-        if _mark() is not self._mark:
+        if get_running_loop() is not self._loop:
             self._check_loop()
         timed = self._always_timed or self._deadlines.soonest != inf
         timed = timed or lease_timeout is not None or timeout is not None
@@ -190,7 +180,7 @@ class Shell:
 
     def _resume(self, waiter: Waiter) -> Any:
         """The wait of a call is over."""
-        if _mark() is not self._mark:
+        if get_running_loop() is not self._loop:
             self._check_loop()
         timed = self._deadlines.soonest != inf or waiter.duration != inf
         timed = timed or waiter.kind == "put"  # which may have a delay
@@ -211,7 +201,7 @@ class Shell:
 
     def _now(self) -> float:
         """The time, after a check that the queue's own loop runs."""
-        if _mark() is not self._mark:
+        if get_running_loop() is not self._loop:
             self._check_loop()
         now: float = self._loop.time()
         return now
@@ -226,7 +216,6 @@ class Shell:
                 f"{self!r} belongs to the event loop in which it was first used, and this is"
                 " another: use one queue for each loop"
             )
-        self._mark = _mark() or UNKNOWN
 
     def _deliver(self, not_before: float = -inf) -> None:
         """Empty the outbox. An operation that is under way does so itself when it is over."""
@@ -273,9 +262,6 @@ class Shell:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}>"
-
-
-UNKNOWN: Final = object()  # stands for a mark that is not known
 
 
 def _resolution(loop: AbstractEventLoop) -> float:

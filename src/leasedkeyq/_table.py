@@ -68,6 +68,8 @@ ADD, REPLACE, REVISE, DEFER, REFUSE, GRANT, DROP, PROMOTE, RETURN, ADOPT, MERGE,
 )
 
 
+ACK_LAST: Final = "ack last"  # this very object is the key in the table, and so found at once
+RETURN_LAST: Final = "return last"
 NEVER: Final = cast(State, None)  # a move can't lead here: no time is to come, or none has
 
 PUT: Final = {  # the event that a put is, by its policy
@@ -101,9 +103,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put buffer": Move(ADD, BUFFERED, BUFFERED_DELAYED),
         "put defer": Move(DEFER, DEFERRED, DEFERRED),
         "ack": Move(DROP, LEASED, NEVER),
-        "ack last": Move(DROP, ABSENT, NEVER),
+        ACK_LAST: Move(DROP, ABSENT, NEVER),
         "return": Move(RETURN, BUFFERED, BUFFERED_DELAYED),
-        "return last": Move(RETURN, AVAILABLE, DELAYED),
+        RETURN_LAST: Move(RETURN, AVAILABLE, DELAYED),
     },
     DEFERRED: {
         "put update": Move(DEFER, DEFERRED, DEFERRED),
@@ -111,9 +113,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put buffer": Move(ADD, BUFFERED, BUFFERED_DELAYED),
         "put defer": Move(DEFER, DEFERRED, DEFERRED),
         "ack": Move(DROP, DEFERRED, DEFERRED),
-        "ack last": Move(PROMOTE, AVAILABLE, DELAYED),
+        ACK_LAST: Move(PROMOTE, AVAILABLE, DELAYED),
         "return": Move(ADOPT, BUFFERED, BUFFERED_DELAYED),
-        "return last": Move(ADOPT, AVAILABLE, DELAYED),
+        RETURN_LAST: Move(ADOPT, AVAILABLE, DELAYED),
         "ripen": Move(RIPEN, DEFERRED, NEVER),
         "discard": Move(DISCARD, LEASED, NEVER),
     },
@@ -122,9 +124,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put reject": Move(REFUSE, NEVER, NEVER),
         "grant": Move(GRANT, LEASED, NEVER),
         "ack": Move(DROP, BUFFERED, NEVER),
-        "ack last": Move(DROP, AVAILABLE, NEVER),
+        ACK_LAST: Move(DROP, AVAILABLE, NEVER),
         "return": Move(MERGE, BUFFERED, NEVER),
-        "return last": Move(MERGE, AVAILABLE, NEVER),
+        RETURN_LAST: Move(MERGE, AVAILABLE, NEVER),
         "discard": Move(DISCARD, LEASED, NEVER),
     },
     BUFFERED_DELAYED: {
@@ -132,9 +134,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put reject": Move(REFUSE, NEVER, NEVER),
         "ripen": Move(RIPEN, BUFFERED, NEVER),
         "ack": Move(DROP, NEVER, BUFFERED_DELAYED),
-        "ack last": Move(DROP, NEVER, DELAYED),
+        ACK_LAST: Move(DROP, NEVER, DELAYED),
         "return": Move(MERGE, BUFFERED, BUFFERED_DELAYED),
-        "return last": Move(MERGE, AVAILABLE, DELAYED),
+        RETURN_LAST: Move(MERGE, AVAILABLE, DELAYED),
         "discard": Move(DISCARD, LEASED, NEVER),
     },
 }
