@@ -174,35 +174,40 @@ class _Pool(Generic[K, V]):
 
     async def do(self, job: Job[K, V]) -> None:
         """Wait for an item, and do with it what is to be done."""
-        async with job:
-            self.tokens[this_task()] = job.lease.token
-            error = self.unburied.pop(job.key, None)
-            if job.attempt <= self.max_attempts:
-                error = await failure(self.handle(job))
-                if error is None:
-                    return
-                if self.misuse is not None:
-                    raise self.misuse
-                level = WARNING if job.settled else INFO
-                what = "attempt %s at key %s failed"
-                logger.log(level, what, job.attempt, text(job.key), exc_info=error)
-                if job.settled:
-                    return
-            elif error is None:
-                error = LeaseLostError(
-                    f"key {text(job.key)} was handed out {job.attempt} times, and nobody came to"
-                    " an end of it"
-                )
-            if job.attempt >= self.max_attempts:
-                failed = await failure(job.dead_letter(error))
-                if failed is None:
-                    return
-                if job.settled:
-                    raise failed  # the lease is lost
-                what = "the dead letter of key %s failed: it comes back"
-                logger.error(what, text(job.key), exc_info=failed)
-                self.unburied[job.key] = error
-            await job.release(delay=job.pause(error))
+        error: BaseException | None = None
+        failed: BaseException | None = None
+        try:
+            async with job:
+                self.tokens[this_task()] = job.lease.token
+                error = self.unburied.pop(job.key, None)
+                if job.attempt <= self.max_attempts:
+                    error = await failure(self.handle(job))
+                    if error is None:
+                        return
+                    if self.misuse is not None:
+                        raise self.misuse
+                    level = WARNING if job.settled else INFO
+                    what = "attempt %s at key %s failed"
+                    logger.log(level, what, job.attempt, text(job.key), exc_info=error)
+                    if job.settled:
+                        return
+                elif error is None:
+                    error = LeaseLostError(
+                        f"key {text(job.key)} was handed out {job.attempt} times, and nobody came"
+                        " to an end of it"
+                    )
+                if job.attempt >= self.max_attempts:
+                    failed = await failure(job.dead_letter(error))
+                    if failed is None:
+                        return
+                    if job.settled:
+                        raise failed  # the lease is lost
+                    what = "the dead letter of key %s failed: it comes back"
+                    logger.error(what, text(job.key), exc_info=failed)
+                    self.unburied[job.key] = error
+                await job.release(delay=job.pause(error))
+        finally:
+            del error, failed  # a traceback that leads to itself would not be freed at once
 
     async def handle(self, job: Job[K, V]) -> None:
         async with timeout(self.timeout_per_job):
