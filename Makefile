@@ -78,7 +78,7 @@ unit-others: $(TEST)  # the unit tests on the other Pythons of the machine
 	@$(ON) others -- pytest tests/unit -q $(XDIST)
 
 compiled: $(TEST)  # the unit tests and the machines on extension modules, on the newest Python
-	@$(ON) --build checked newest -- pytest tests/unit tests/stateful/test_queue.py -q $(XDIST)
+	@$(ON) --build checked newest -- pytest tests/unit tests/build/test_import.py -q $(XDIST)
 
 vendored: $(TEST)  # the unit tests of a copy under another name, the original absent
 	@$(ON) --build vendored newest -- pytest tests/unit -q $(XDIST)
@@ -92,7 +92,7 @@ manual: $(TEST)  # the code in the manual, the examples, the tracing of the rule
 # -- parts of them, for while you work -------------------------------------------------------------
 
 machines: $(TEST)  # the state machines alone
-	@$(BIN)/pytest tests/stateful/test_parts.py tests/stateful/test_queue.py -q $(XDIST)
+	@$(BIN)/pytest tests/stateful/test_mirrors.py -q $(XDIST)
 
 schedules: $(TEST)  # every order in which a few tasks can run, cancelled at every point
 	@$(BIN)/pytest tests/stateful/test_schedules.py -q $(XDIST)
@@ -103,16 +103,19 @@ deep-types: $(DEEP)  # mypy --strict over everything
 	@$(BIN)/mypy
 
 deep-tests: $(DEEP)  # the tests that take long: all planted bugs, full replay through the shell
-	@$(BIN)/pytest tests -m deep -q --timeout=0 $(XDIST) --dist loadgroup
+	@$(BIN)/pytest tests -m deep --ignore=tests/crosshair -q --timeout=0 $(XDIST) --dist loadgroup
 
 deep-stateful: $(DEEP)  # a million steps of the machines (SEED=1)
-	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_parts.py \
-		tests/stateful/test_queue.py -q --timeout=0 --hypothesis-seed=$(or $(SEED),1) $(XDIST)
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_mirrors.py -q \
+		--timeout=0 --hypothesis-seed=$(or $(SEED),1) $(XDIST)
 
 deep-spec: $(DEEP)  # the larger models
 	@$(BIN)/python -m spec.tlc --deep
 
-spec-# In a copy, for cosmic-ray writes its changes into the files. At most so many percent may survive.
+spec-mutants: $(DEEP)  # does the specification notice when a rule of it is changed?
+	@$(BIN)/python -m spec.mutants
+
+# In a copy, for cosmic-ray writes its changes into the files. At most so many percent may survive.
 MUTANTS := .venv/mutants
 SURVIVE := 10
 mutants: $(DEEP)  # do the tests notice when the code is changed?
@@ -129,7 +132,7 @@ mutants: $(DEEP)  # do the tests notice when the code is changed?
 		echo "$$(cr-rate session.sqlite)% of the mutants survive; see $(MUTANTS)/survivors.txt"
 
 crosshair: $(DEEP)  # contracts, confirmed over all paths
-	@$(BIN)/pytest tests/crosshair -q $(XDIST)
+	@$(BIN)/pytest tests/crosshair -m deep -q $(XDIST)
 
 everywhere: $(DEEP)  # the tests on both builds and every Python
 	@for build in pure checked compiled; do \

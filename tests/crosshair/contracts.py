@@ -1,7 +1,7 @@
-"""Contracts that CrossHair confirms over all paths: of the list, and of short runs of the core.
+"""Contracts that CrossHair confirms over all paths: of the list, and of short runs of the machine.
 
-Arguments are small numbers, so that there are finitely many paths, and each is
-looked at. A driver of the core makes the same steps on the model.
+Arguments are small numbers, so that there are finitely many paths, and each is looked at. A driver
+of the machine makes the same steps on the model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.subject import module
 
 LinkedList = module("_linkedlist").LinkedList
 Node = module("_linkedlist").Node
-Core = module("_core").Core
+Machine = module("_machine").Machine
 
 
 def linked(size: int) -> tuple[Any, list[Any]]:
@@ -34,7 +34,7 @@ def unlink_takes_out_one(size: int, index: int) -> bool:
     whole, nodes = linked(size)
     whole.unlink(nodes[index])
     whole.check_invariants()
-    return list(whole) == nodes[:index] + nodes[index + 1 :] and nodes[index]._list is None
+    return list(whole) == nodes[:index] + nodes[index + 1 :] and nodes[index].list is None
 
 
 def link_first_comes_first(size: int) -> bool:
@@ -47,17 +47,6 @@ def link_first_comes_first(size: int) -> bool:
     whole.link_first(node)
     whole.check_invariants()
     return list(whole) == [node, *nodes]
-
-
-def move_last_moves_one(size: int, index: int) -> bool:
-    """
-    pre: 0 <= index < size <= 4
-    post: __return__
-    """
-    whole, nodes = linked(size)
-    whole.move_last(nodes[index])
-    whole.check_invariants()
-    return list(whole) == nodes[:index] + nodes[index + 1 :] + [nodes[index]]
 
 
 def double_links_are_refused(size: int, index: int, first: bool) -> bool:
@@ -81,7 +70,7 @@ def clear_unlinks_all(size: int) -> bool:
     whole, nodes = linked(size)
     whole.clear()
     whole.check_invariants()
-    return list(whole) == [] and all(node._list is None for node in nodes)
+    return list(whole) == [] and all(node.list is None for node in nodes)
 
 
 def first_in_first_out(one: int, two: int, three: int) -> bool:
@@ -89,11 +78,11 @@ def first_in_first_out(one: int, two: int, three: int) -> bool:
     pre: 0 <= one <= 1 and 0 <= two <= 1 and 0 <= three <= 1
     post: __return__
     """
-    core = Core()
+    machine = Machine()
     for key in (one, two, three):
-        core.put("ab"[key], key, "update", 0.0)
+        machine.put("ab"[key], key, None, 0, None, 0.0)
     order = list(dict.fromkeys("ab"[key] for key in (one, two, three)))
-    return [core.get(0, None, 0.0)[0] for _ in order] == order
+    return [machine.get(0, None, 0.0)[0] for _ in order] == order
 
 
 def a_lease_ends_at_its_deadline(duration: int, time: int) -> bool:
@@ -101,11 +90,23 @@ def a_lease_ends_at_its_deadline(duration: int, time: int) -> bool:
     pre: 1 <= duration <= 3 and 0 <= time <= 4
     post: __return__
     """
-    core = Core()
-    core.put("a", 1, "update", 0.0)
-    core.get(None, _one_of(DURATIONS, duration), 0.0)
-    ended = bool(core.inflight_size(_one_of(TIMES, time)) == 0)
+    machine = Machine()
+    machine.put("a", 1, None, 0, None, 0.0)
+    machine.get(None, _one_of(DURATIONS, duration), 0.0)
+    ended = bool(machine.inflight_size(_one_of(TIMES, time)) == 0)
     return ended == (time >= duration)
+
+
+def the_earliest_time_wins(first: int, second: int, time: int) -> bool:
+    """
+    pre: 0 <= first <= 3 and 0 <= second <= 3 and 0 <= time <= 4
+    post: __return__
+    """
+    machine = Machine()
+    machine.put("a", 1, None, _one_of(TIMES, first), None, 0.0)
+    machine.put("a", 2, None, _one_of(TIMES, second), None, 0.0)
+    available = bool(machine.qsize(_one_of(TIMES, time)) == 1)
+    return available == (time >= first or time >= second)
 
 
 TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
@@ -118,40 +119,45 @@ def _one_of(values: tuple[Any, ...], index: int) -> Any:
     return next(value for number, value in enumerate(values) if number == index)
 
 
-def run(queue: Any, first: int, second: int, third: int) -> list[object]:
-    """Three steps, after a put and a get: what comes of each, and what is there in the end."""
-    queue.put("a", 1, "update", 0.0)
+def run(queue: Any, *steps: int) -> list[object]:
+    """Steps after a put and a get: what comes of each, and what is there in the end."""
+    queue.put("a", 1, None, 0, None, 0.0)
     lease = queue.get(None, 2.0, 0.0)[2]
     shown: list[object] = []
-    for value, step in enumerate((first, second, third), 2):
+    for value, step in enumerate(steps, 2):
         now = TIMES[value - 2]
         try:
             if step < 4:
-                queue.put("a", value, _one_of(POLICIES, step), now)
+                queue.put("a", value, _one_of(POLICIES, step), 0, None, now)
             elif step == 4:
                 queue.ack(lease, now)
             elif step == 5:
-                queue.release(lease, True, now)
+                queue.release(lease, True, 0, now)
             elif step == 6:
                 shown.append(queue.get(0, None, now)[:2])
-            else:
+            elif step == 7:
                 queue.extend(lease, 1.0, now)
+            elif step == 8:
+                queue.put("a", value, "defer", 2, None, now)
+            else:
+                queue.release(lease, False, 2, now)
         except Exception as error:  # noqa: BLE001 (it is compared)
             shown.append(type(error).__name__)
-        shown.append((queue.qsize(now), queue.inflight_size(now), queue.peek("a", now)))
+        state = queue.qsize(now), queue.delayed_size(now), queue.inflight_size(now)
+        shown.append((state, queue.peek("a", now)))
     return shown
 
 
-def run_core(first: int, second: int, third: int) -> list[object]:
+def run_machine(first: int, second: int, third: int) -> list[object]:
     """
-    pre: 0 <= first <= 7 and 0 <= second <= 7 and 0 <= third <= 7
+    pre: 0 <= first <= 9 and 0 <= second <= 9 and 0 <= third <= 9
     """
-    return run(Core(), first, second, third)
+    return run(Machine(), first, second, third)
 
 
 def run_model(first: int, second: int, third: int) -> list[object]:
     """
-    pre: 0 <= first <= 7 and 0 <= second <= 7 and 0 <= third <= 7
+    pre: 0 <= first <= 9 and 0 <= second <= 9 and 0 <= third <= 9
     """
     return run(Model(), first, second, third)
 
@@ -166,14 +172,14 @@ class BrokenModel(Model):
 
 def run_broken_model(first: int, second: int, third: int) -> list[object]:
     """
-    pre: 0 <= first <= 7 and 0 <= second <= 7 and 0 <= third <= 7
+    pre: 0 <= first <= 9 and 0 <= second <= 9 and 0 <= third <= 9
     """
     return run(BrokenModel(), first, second, third)
 
 
-def the_core_is_as_the_model(first: int, second: int) -> bool:
+def the_machine_is_as_the_model(first: int, second: int) -> bool:
     """
-    pre: 0 <= first <= 7 and 0 <= second <= 7
+    pre: 0 <= first <= 9 and 0 <= second <= 9
     post: __return__
     """
-    return run(Core(), first, second, 6) == run(Model(), first, second, 6)
+    return run(Machine(), first, second, 6) == run(Model(), first, second, 6)

@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.crosshair import contracts
-from tests.stateful.list_machine import ListMachine
-from tests.stateful.mirror import CENSUS
 
 MODULE = contracts.__name__
+pytestmark = pytest.mark.deep
 CONTRACTS = [
     name
     for name, function in inspect.getmembers(contracts, inspect.isfunction)
@@ -50,8 +47,8 @@ def test_confirmed_over_all_paths(name: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_core_and_model_behave_alike() -> None:
-    result = crosshair("diffbehavior", f"{MODULE}.run_core", f"{MODULE}.run_model")
+def test_machine_and_model_behave_alike() -> None:
+    result = crosshair("diffbehavior", f"{MODULE}.run_machine", f"{MODULE}.run_model")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "No differences found." in result.stdout
     assert "All paths exhausted" in result.stdout, "it ran out of time"
@@ -59,22 +56,6 @@ def test_core_and_model_behave_alike() -> None:
 
 @pytest.mark.timeout(600)
 def test_a_planted_difference_is_found() -> None:
-    result = crosshair("diffbehavior", f"{MODULE}.run_core", f"{MODULE}.run_broken_model")
+    result = crosshair("diffbehavior", f"{MODULE}.run_machine", f"{MODULE}.run_broken_model")
     assert result.returncode == 1, result.stdout + result.stderr
     assert "Given: (first=" in result.stdout
-
-
-@pytest.mark.timeout(600)
-def test_machine_runs_on_the_crosshair_backend() -> None:
-    CENSUS.clear()
-    symbolic = settings(
-        backend="crosshair",
-        max_examples=20,
-        stateful_step_count=8,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(ListMachine, settings=symbolic)
-    assert CENSUS["list: link_last"]
