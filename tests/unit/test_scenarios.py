@@ -490,7 +490,7 @@ def test_two_runs_in_turn_are_two_loops() -> None:
     loop.close()
 
 
-# -- many at once, as in the tests of 0.0.7 -----------------------------------------------------------------------
+# -- many at once, as in the tests of 0.0.7 ------------------------------------------
 
 
 async def test_many_producers_and_consumers_lose_and_repeat_nothing() -> None:

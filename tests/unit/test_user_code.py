@@ -565,6 +565,58 @@ async def test_finalizers_that_the_collector_runs_in_the_middle_of_operations_do
     assert await queue.inflight_size() == 0
 
 
+# -- the end of the stack -----------------------------------------------------------------
+
+FRAMES = 20  # that an operation may need; a compiled one needs fewer
+
+
+def with_frames_left(number: int, operate: Callable[[], object]) -> None:
+    depth, frame = 0, sys._getframe()
+    while frame.f_back is not None:
+        depth, frame = depth + 1, frame.f_back
+
+    def dive(left: int) -> object:
+        return dive(left - 1) if left > 0 else operate()
+
+    dive(sys.getrecursionlimit() - depth - number - 3)
+
+
+AT_THE_END: dict[str, Callable[[LeasedKeyQueue[str, int], Lease[str]], object]] = {
+    "put": lambda queue, lease: queue.put_nowait("third", 1, delay=3),
+    "put, handed over": lambda queue, lease: queue.put_nowait("new", 1),
+    "take": lambda queue, lease: queue.take_nowait("other", lease_timeout=2),
+    "ack": lambda queue, lease: queue.ack_nowait(lease),
+    "release": lambda queue, lease: queue.release_nowait(lease, delay=2),
+    "extend": lambda queue, lease: queue.extend_nowait(lease, 2),
+}
+
+
+@pytest.mark.req("OP-1", "IN-11")
+@pytest.mark.parametrize("frames", [0, 1, 2, FRAMES])
+@pytest.mark.parametrize("operate", AT_THE_END.values(), ids=AT_THE_END)
+async def test_an_operation_is_whole_with_a_few_frames_of_the_stack(
+    operate: Any, frames: int
+) -> None:
+    """And has not begun with hardly any. Between the two it may be left half done."""
+    queue = LeasedKeyQueue[str, int](maxsize=9)
+    await queue.put("k", 1)
+    lease = (await queue.take("k", lease_timeout=9))[2]
+    await queue.put("k", 2, if_in_flight="defer", delay=5)
+    await queue.put("other", 1)
+    waiting = await blocked(queue.take("new"))
+    before = snapshot(queue)
+    whole = True
+    try:
+        with_frames_left(frames, lambda: operate(queue, lease))
+    except RecursionError:
+        whole = False
+    assert (snapshot(queue) != before) == whole
+    assert whole or frames < FRAMES
+    waiting.cancel()
+    await outcome(waiting)
+    check(queue)
+
+
 # -- finalizers of values ---------------------------------------------------------------
 
 
