@@ -1,12 +1,12 @@
 cimport cython
 
 from ._moves cimport Moves
-from ._records cimport Entry, Grant
+from ._records cimport Entry, Grant, Handle
 
 
 cdef class Inspection(Moves):
     cpdef reap(self, double now)
-    @cython.locals(grant=Grant)
+    @cython.locals(grant=Grant, held=Handle)
     cdef Grant _live(self, lease)
     @cython.locals(grant=Grant)
     cdef Grant _rebuilt(self, lease)

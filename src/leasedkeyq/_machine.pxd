@@ -7,7 +7,7 @@ from ._table cimport Move
 
 cdef double inf
 cdef dict TABLE
-cdef object ABSENT, ACKED, BACK, CLOSED, DEFERRED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
+cdef object ABSENT, ACKED, ACK_LAST, BACK, CLOSED, DEFERRED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
 cdef object SHUT, TIMED_OUT, WAITING, delay_seconds, lease_seconds, put_event, seconds
 
 

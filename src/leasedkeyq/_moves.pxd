@@ -3,14 +3,15 @@ cimport cython
 from ._deadlines cimport Deadline
 from ._keys cimport KeyMap
 from ._linkedlist cimport LinkedList
-from ._records cimport Entry, Grant, Waiter
+from ._records cimport Entry, Grant, Waiter, lead_to
 from ._table cimport Move
 from ._waiting cimport Waiting
 
 cdef double inf
 cdef dict TABLE
 cdef object ABSENT, ADD, AVAILABLE, BUFFERED, BUFFERED_DELAYED, DELAYED, LEASED, MERGE, REFUSE
-cdef object RETURN, REVISE, Lease, new_lease, set_grant
+cdef object RETURN, RETURN_LAST, REVISE
+cdef type Lease
 
 
 cdef class Moves(Waiting):
@@ -32,7 +33,6 @@ cdef class Moves(Waiting):
     cdef public object _number
 
     cdef _begin(self, double now, bint puts)
-    cdef _enter(self, double now)
     @cython.locals(entry=Entry, move=Move, newest=Grant, version=cython.longlong)
     cdef bint _store(self, key, value, str event, double delay, double now) except -1
     @cython.locals(waiter=Waiter)

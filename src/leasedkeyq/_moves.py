@@ -393,9 +393,11 @@ class Moves(Waiting):
         if self.outbox.events is not None:
             self._tell(action, now)
         drained = DONE if self._drained() else ENDED
-        for waiter in [*self._waiters.values()]:
-            self._wake(waiter, drained if waiter.kind == "drain" else ENDED)
         self._revoke_slots()
+        joined = DONE if self._items == 0 else ENDED
+        outcomes = {"drain": drained, "join": joined}
+        for waiter in [*self._waiters.values()]:
+            self._wake(waiter, outcomes.get(waiter.kind, ENDED))
         self._phase = CLOSED
         for grant in [*reversed(self._grants.values())]:
             if grant.waiter is not None:
@@ -438,6 +440,7 @@ class Moves(Waiting):
         for grant in self._grants.values():
             if grant.waiter is not None:
                 grant.waiter.grant = None
+                grant.waiter.outcome = LEFT
             grant.value = grant.waiter = grant.older = grant.deadline = None
         for waiter in [*self._waiters.values(), *self._slots.values()]:
             waiter.outcome = LEFT  # its coroutine may yet be closed

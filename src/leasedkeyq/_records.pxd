@@ -4,6 +4,7 @@ from ._deadlines cimport Deadline
 from ._linkedlist cimport LinkedList, Node
 
 cdef double inf
+cdef object _set_grant
 
 
 @cython.final
@@ -37,6 +38,14 @@ cdef class Grant:
     cdef public Waiter waiter
     cdef public object standing
     cdef public Grant older
+
+
+cdef class Handle:
+    cdef object __weakref__
+    cdef public Grant _grant
+
+
+cpdef lead_to(Handle handle, Grant grant)
 
 
 @cython.final

@@ -5,6 +5,7 @@ from ._machine cimport Machine
 from ._records cimport Outbox, Waiter
 
 cdef double inf
+cdef object AT_ONCE, NOWAIT, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
 
 
 cdef class Shell:
@@ -14,7 +15,6 @@ cdef class Shell:
     cdef public Deadlines _deadlines
     cdef public bint _always_timed
     cdef public object _loop
-    cdef public object _mark
     cdef public object _timer
     cdef public double _armed
 
