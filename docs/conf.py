@@ -32,7 +32,7 @@ nitpick_ignore_regex = [
         "py:(class|exc|obj)",
         r"(bool|float|int|str|set|list|tuple|None|\w*Error|Exception|Generic|property)",
     ),
-    ("py:class", r"(leasedkeyq\._\w+\.|leasedkeyq\.lease\.)?[KV]"),
+    ("py:class", r"(leasedkeyq\.\w+\.)?(K|V|V_co)"),
 ]
 
 # Single backquotes in the docstrings are references to Python objects.
