@@ -567,7 +567,7 @@ async def test_finalizers_that_the_collector_runs_in_the_middle_of_operations_do
 
 # -- the end of the stack -----------------------------------------------------------------
 
-FRAMES = 20  # that an operation may need; a compiled one needs fewer
+FRAMES = 30  # that an operation may need; a compiled one needs fewer
 
 
 def with_frames_left(number: int, operate: Callable[[], object]) -> None:
