@@ -173,12 +173,15 @@ class Machine(Inspection):
 
     def resume(self, waiter: Waiter, now: float) -> Delivery | bool | None:
         """Resume: a call whose wait is over returns what it has come to, or raises. O(1)."""
-        outcome = waiter.outcome
-        if outcome is WAITING or outcome is LEFT:
-            raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
-        if self._busy or now >= self.deadlines.soonest:
-            self._enter(now)
+        if self._busy:
+            raise called_from_within()
+        self._busy = True
         try:
+            if now >= self.deadlines.soonest:
+                self._reap(now)
+            outcome = waiter.outcome
+            if outcome is WAITING or outcome is LEFT:
+                raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
             grant, waiter.grant = waiter.grant, None
             waiter.outcome = LEFT
             if grant is not None:
