@@ -33,6 +33,7 @@ nitpick_ignore_regex = [
         r"(bool|float|int|str|set|list|tuple|None|\w*Error|Exception|Generic|property)",
     ),
     ("py:class", r"(leasedkeyq\.\w+\.)?(K|V|V_co)"),
+    ("py:(class|obj)", r"leasedkeyq\.(jobs|workers)\.\w+|Jobs\.job"),  # protocols, not exported
 ]
 
 # Single backquotes in the docstrings are references to Python objects.
