@@ -34,17 +34,6 @@ else:
     globals().update({name: getattr(_package, name) for name in _package.__all__})
 
 
-def is_another_engine() -> bool:
-    """Is it made of other parts, of which these tests know nothing?"""
-    try:
-        module("_core")
-    except ModuleNotFoundError as error:
-        if error.name != f"{PACKAGE}._core":
-            raise  # it has one, which is broken
-        return True
-    return False
-
-
 def module(name: str):  # type: ignore[no-untyped-def]
     """A private module of the package under test, such as ``_core``."""
     return import_module(f"{PACKAGE}.{name}")

@@ -2,7 +2,7 @@
 
 pytest tests/stateful                              a minute or so
 HYPOTHESIS_PROFILE=ci pytest tests/stateful        the same steps every time
-make stateful-deep                                 a million steps, which writes `deep.csv`
+make stateful-deep                                 a million steps, and every planted bug
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests import subject
 from tests.stateful.mirror import CENSUS, RARE
 
 # A slow machine is no failure, and neither is a rule that had nothing to work on.
@@ -40,9 +39,6 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.load_profile(PROFILE)
 DEEP = Path(__file__).with_name("deep.csv")
 STARTED = monotonic()
-
-# These look into the package, or break it. Another engine is held to the rest.
-collect_ignore = ["test_parts.py", "test_broken.py"] if subject.is_another_engine() else []
 
 
 @pytest.fixture

@@ -92,7 +92,11 @@ class MachineMirror(Mirror):
 
     def open(self, arguments: str) -> None:
         self.woken: list[int] = []  # tickets of the calls that were told to go on
-        self.in_names |= {"Machine": self.package.module("_machine").Machine, "Gone": Gone, "now": 0}
+        self.in_names |= {
+            "Machine": self.package.module("_machine").Machine,
+            "Gone": Gone,
+            "now": 0,
+        }
         self.in_names["inside"] = self.inside
         self.execute(f"machine = Machine({arguments})")
         self.execute("other = Machine()")

@@ -184,14 +184,18 @@ class QueueMirror(Mirror):
                 self.instead = ITERATION
                 return "anext(queue)"
             if method in ("start", "close"):
-                return {"start": "queue.__aenter__()", "close": "queue.__aexit__(*[None] * 3)"}[method]
+                return {"start": "queue.__aenter__()", "close": "queue.__aexit__(*[None] * 3)"}[
+                    method
+                ]
             if method in PLAIN:
                 method += "_nowait"
             timeout = {"put": 4, "get": 0, "take": 1}.get(method, -1)
             if timeout >= 0 and arguments[timeout] in ("0", "-1"):
                 self.instead = {"TimeoutError": NO_WAIT[method]}
                 keywords = KEYWORDS[method]
-                given = [a for i, a in enumerate(self.with_keywords(keywords, arguments)) if i != timeout]
+                given = [
+                    a for i, a in enumerate(self.with_keywords(keywords, arguments)) if i != timeout
+                ]
                 self.count(f"queue: {method}_nowait")
                 return f"queue.{method}_nowait({', '.join(given)})"
             self.count(f"queue: {method}" if method.endswith("_nowait") else "")
@@ -240,19 +244,19 @@ class QueueMirror(Mirror):
     def keep_call(self, call: Call, value: Any) -> None:
         if self.instead == ITERATION:
             self.iterations.add(call.ticket)
-        future = call.name.replace("call", "future")
+        future = f"future{call.ticket}"
         self.in_names |= {call.name: self.started.pop(value), future: value}
         result = self.last_result
         self.lines.append(f"{call.name}, {future} = started.pop({result}), {result}")
 
-    def was_told(self, call: Call) -> bool:
-        return bool(self.future(call).done())
+    def names_of(self, call: Call) -> list[str]:
+        return [call.name, f"future{call.ticket}"]
 
-    def future(self, call: Call) -> Any:
-        return self.in_names[call.name.replace("call", "future")]
+    def was_told(self, call: Call) -> bool:
+        return bool(self.in_names[f"future{call.ticket}"].done())
 
     def cancel_while_waiting(self, call: Call) -> None:
-        self.execute(f"{call.name.replace('call', 'future')}.cancel()")
+        self.execute(f"future{call.ticket}.cancel()")
 
     @rule(moment=moments)
     def time_out(self, moment: Moment) -> None:

@@ -19,29 +19,30 @@ from math import inf
 from typing import Any
 
 from tests import subject
-from tests.model import model
+from tests.model.model import Lease, Model, Waiter
 from tests.stateful.loop import SteppedLoop
-from tests.stateful.mirror import Outcome, outcome
+from tests.stateful.mirror import Outcome, outcome, seen
 
 
 class Stage:
     """A queue and its model on one loop, which does next what a list of choices says."""
 
-    def __init__(self, package: Any, choices: list[int]) -> None:
+    def __init__(self, package: Any, choices: list[int], maxsize: int) -> None:
         self.loop = SteppedLoop()
-        self.model = model.Model()
-        self.queue: Any = package.LeasedKeyQueue()
+        self.model = Model(maxsize=maxsize)
+        self.queue: Any = package.LeasedKeyQueue(maxsize=maxsize)
         self.choices = choices
         self.ended = False
         self.options: list[int] = []  # how many there were, at each point
         self.history: list[str] = []
-        self.waits: list[tuple[model.Call, list[Future[Any]]]] = []
-        self.leases: dict[Any, model.Lease] = {}
+        self.waits: list[tuple[Waiter, list[Future[Any]]]] = []
+        self.leases: dict[Any, Lease] = {}
 
     # -- what a scenario is made of: an operation on the queue, and on the model
 
-    async def put(self, key: str, value: object, policy: str = "update") -> None:
-        await self._both(self.queue.put(key, value, if_in_flight=policy), "put", key, value, policy)
+    async def put(self, key: str, value: object, policy: str = "update", delay: float = 0) -> None:
+        operation = self.queue.put(key, value, if_in_flight=policy, delay=delay)
+        await self._both(operation, "put", key, value, policy, delay, None)
 
     async def get(self, timeout: float | None = None, lease: float | None = None) -> Any:
         operation = self.queue.get(timeout, lease_timeout=lease)
@@ -54,18 +55,19 @@ class Stage:
     async def ack(self, lease: Any) -> None:
         await self._both(self.queue.ack(lease), "ack", self.leases[lease])
 
-    async def release(self, lease: Any, front: bool = False) -> None:
-        operation = self.queue.release(lease, requeue_front=front)
-        await self._both(operation, "release", self.leases[lease], front)
+    async def release(self, lease: Any, front: bool = False, delay: float = 0) -> None:
+        operation = self.queue.release(lease, requeue_front=front, delay=delay)
+        await self._both(operation, "release", self.leases[lease], front, delay)
 
-    async def close(self) -> None:
-        await self._both(self.queue.close(), "close")
+    async def do(self, name: str, *arguments: Any) -> Any:
+        """What takes the same there and here."""
+        return await self._both(getattr(self.queue, name)(*arguments), name, *arguments)
 
     async def _both(self, operation: Coroutine[Any, Any, Any], name: str, *arguments: Any) -> Any:
         """One turn of the task is one turn of both."""
         self._see_who_left()
         expected = outcome(getattr(self.model, name), *arguments, self.loop.now)
-        call = expected.value if isinstance(expected.value, model.Call) else None
+        call = expected.value if isinstance(expected.value, Waiter) else None
         futures: list[Future[Any]] = []
         if call:
             self.waits.append((call, futures))
@@ -80,7 +82,7 @@ class Stage:
             actual = Outcome(error=error)
         if call:
             self._see_who_left()
-            assert call.grant or call.error, f"{name} came to {actual} where the model waits"
+            assert call.outcome != "WAITING", f"{name} came to {actual} where the model waits"
             expected = outcome(self.model.resume, call, self.loop.now)
         shown = actual.value[:2] if isinstance(actual.value, tuple) else str(actual)
         meant = expected.value[:2] if isinstance(expected.value, tuple) else str(expected)
@@ -163,15 +165,9 @@ class Stage:
         timers = self.loop._scheduled
         while timers[0].cancelled():
             heappop(timers)
-        assert timers[0].when() <= self._soonest(), "a deadline passes and nobody is called"
+        assert timers[0].when() <= self.model.alarm(), "a deadline passes and nobody is called"
         self.loop.now = max(self.loop.now, timers[0].when())
         self.loop._ready.append(heappop(timers))
-
-    def _soonest(self) -> float:
-        """The next deadline that a call waits for; infinity if there is none."""
-        waiting = [c for c in self.model.calls if not (c.grant or c.error or c.cancelled)]
-        grants = self.model.grants.values() if waiting else []
-        return min([c.deadline for c in waiting] + [g.deadline for g in grants], default=inf)
 
     def _end(self) -> None:
         """Nobody is cancelled any more."""
@@ -184,20 +180,20 @@ class Stage:
         for task in tasks:
             if task.done() and not task.cancelled() and task.exception():
                 raise AssertionError(f"{task.exception()}") from task.exception()
-        stuck = [call for call in self.model.calls if call.grant or call.error]
+        stuck = [w for w in self.model.waiters if w.outcome != "WAITING"]
         assert not stuck, f"still waits: {stuck}"
-        assert self._soonest() == inf or self.ended, "a deadline is to come and no timer is armed"
+        assert self.model.alarm() == inf or self.ended, (
+            "a deadline is to come and no timer is armed"
+        )
         waiting = [task for task in tasks if not task.done()]
-        calls = [call for call in self.model.calls if not call.cancelled]
-        assert len(waiting) >= len(calls), "a call has ended that should wait"
-        for look in ("qsize", "inflight_size", "available_keys", "inflight_keys"):
-            shown = self._at_once(getattr(self.queue, look)())
-            meant = getattr(self.model, look)(now)
-            assert shown == meant, f"{look} is {shown}, in the model {meant}"
-        for key in self.model.available_keys(now):
-            assert self._at_once(self.queue.peek(key)) == self.model.peek(key, now)
-        if core := getattr(self.queue, "_core", None):
-            core.check_invariants()
+        gone = [w.ticket for w in self.model.waiters if w.cancelled]
+        assert len(waiting) >= len(self.model.waiters) - len(gone), (
+            "a call has ended that should wait"
+        )
+        machine = self.queue._machine
+        shown, meant = seen(self.queue._do(machine.snapshot), gone), self.model.snapshot(now)
+        assert shown == meant, f"the queue is {shown}, in the model {meant}"
+        machine.check_invariants()
         assert not self.loop.errors, self.loop.errors
 
     @staticmethod
@@ -253,6 +249,7 @@ class Scenario:
     tasks: dict[str, Callable[..., Coroutine[Any, Any, Any]]]
     before: list[Callable[[Stage], Coroutine[Any, Any, Any]]] = field(default_factory=list)
     cancels: int = 2
+    maxsize: int = 0
 
 
 async def work(stage: Stage, lease: float | None = None) -> None:
@@ -288,7 +285,7 @@ SCENARIOS = {
             "get": lambda s: s.get(),
             "take": lambda s: s.take("a"),
             "put": lambda s: s.put("a", 1),
-            "close": lambda s: s.close(),
+            "close": lambda s: s.do("close"),
         },
     ),
     "take and get on one key": Scenario(
@@ -347,6 +344,51 @@ SCENARIOS = {
         },
         before=[lambda s: s.put("a", 1), lambda s: s.get()],
     ),
+    "a reserved slot and a cancelled put": Scenario(
+        {
+            "one": lambda s, *_: s.put("b", 2),
+            "two": lambda s, *_: s.put("c", 3),
+            "ack": lambda s, _, held: s.ack(held[2]),
+        },
+        before=[lambda s: s.put("a", 1), lambda s: s.get()],
+        maxsize=1,
+    ),
+    "a bounded queue, from put to join": Scenario(
+        {
+            "put": lambda s, _: s.put("b", 2),
+            "worker": lambda s, _: work(s),
+            "join": lambda s, _: s.do("join", None),
+        },
+        before=[lambda s: s.put("a", 1)],
+        cancels=1,
+        maxsize=1,
+    ),
+    "shutdown against expiry": Scenario(
+        {
+            "shutdown": lambda s, *_: s.do("shutdown"),
+            "take": lambda s, *_: s.take("a"),
+            "get": lambda s, *_: work(s),
+        },
+        before=[lambda s: s.put("a", 1), lambda s: s.get(lease=1)],
+        cancels=1,
+    ),
+    "ripening against a cancelled get": Scenario(
+        {
+            "put": lambda s: s.put("a", 1, delay=1),
+            "get": lambda s: s.get(),
+            "next": lambda s: s.get(timeout=1),
+        },
+        cancels=1,
+    ),
+    "drain against a release with a delay": Scenario(
+        {
+            "drain": lambda s, *_: s.do("drain", None),
+            "release": lambda s, _, held: s.release(held[2], delay=1),
+            "get": lambda s, *_: work(s),
+        },
+        before=[lambda s: s.put("a", 1), lambda s: s.get()],
+        cancels=1,
+    ),
 }
 
 
@@ -355,7 +397,7 @@ def explore(scenario: Scenario, package: Any = subject) -> int:
     choices: list[int] = []
     played = 0
     while True:
-        stage = Stage(package, choices)
+        stage = Stage(package, choices, scenario.maxsize)
         try:
             stage.play(scenario)
         except AssertionError as error:
