@@ -83,7 +83,7 @@ async def test_an_infinite_delay_lasts_until_somebody_puts_it_sooner() -> None:
 
 # -- the newest value and the earliest time ------------------------------------------------
 
-# A first value is held back until 5, or until the lease on its key ends; what the second event makes
+# A first value is held back until 5, or until the lease on its key ends. What the event makes
 # of it: the value, and its time (None: it is in the line; -inf: deferred without one).
 MEETINGS: list[tuple[str, str, dict[str, Any], int, float | None]] = [
     ("delayed", "put", {"delay": 3}, 9, 3),
