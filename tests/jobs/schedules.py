@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError, Handle, Task
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop
@@ -70,7 +71,7 @@ class Play:
         self.slow = scenario.slow
 
     def run(self) -> None:
-        with self.loop:
+        with closing(self.loop), self.loop:
             self.scene = Scene(Recorded(**self.scenario.options), self.scenario.keys)
             for key in self.scenario.keys:
                 self.scene.queue.put_nowait(key, key.upper())
@@ -90,7 +91,6 @@ class Play:
                     task.cancel()
                 while self.loop._ready:
                     self.loop.tick()
-        self.loop.close()
 
     def next(self) -> list[tuple[str, Callable[[], object]]]:
         ready = [handle for handle in self.loop._ready if not handle.cancelled()]

@@ -487,6 +487,10 @@ async def test_a_handler_that_fails_stops_nobody(handler: Handler, concurrency: 
     assert [key for key, _ in await dead.available_items()] == ([] if returned else ["bad"])
     runs = [attempt for key, attempt in log.calls if key == "bad"]
     assert runs == ([1] if returned else [1, 2, 3])
+    if handler in (fail, awaits_what_is_cancelled, group, closes_another, gets_a_loss_elsewhere):
+        ((_, letter),) = await dead.available_items()
+        assert letter.attempts == 3
+        assert not isinstance(letter.error, LeaseLostError) or handler is gets_a_loss_elsewhere
 
 
 # -- what stops all --------------------------------------------------------------------------------
