@@ -148,7 +148,7 @@ class MachineMirror(Mirror):
         waiting = [call for call, twin in self.unfinished() if twin.waits]
         if waiting:
             name = waiting[pick % len(waiting)].name
-            self.refuse("resume", [name], "RuntimeError", even_closed=True)
+            self.refuse("resume", [name], "RuntimeError", closed=True)
 
     @rule(moment=moments)
     def time_out(self, moment: Moment) -> None:
@@ -178,6 +178,6 @@ class MachineMirror(Mirror):
             self.run_out()
             return
         del self.machine
-        names = ["machine", *(one.name for one in (*self.leases, *self.calls))]
+        names = ["machine", *(one.name for one in self.leases), *(one.name for one in self.calls)]
         self.execute(" = ".join([*names, "None"]))
         self.expect_alive([])

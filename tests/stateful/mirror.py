@@ -53,6 +53,7 @@ RARE = [
 
 Moment: TypeAlias = tuple[str, int]
 Seconds: TypeAlias = float | None
+Policy: TypeAlias = str | None
 
 names = st.sampled_from("abc")
 policies = st.sampled_from([None, *model.POLICIES])
@@ -62,6 +63,13 @@ durations = st.sampled_from([None, 1, 2, 3, 5, 2.5, inf])
 delays = st.sampled_from([0, 0, 0, 1, 2, 3.5, inf])
 waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**400)])
 picks = st.integers(0, 9)  # one of several, counted round
+many = st.integers(0, 35)
+orders = st.permutations(NAMES)
+uses = st.sampled_from(["ack", "release", "release", "extend", "refresh", "superseded", "deadline"])
+kinds = st.sampled_from(["get", "take", "take", "join"])
+meddling = st.sampled_from(
+    ["put", "put", "get", "discard", "qsize", "close", "call", "call", "call"]
+)
 rarely = st.integers(0, 7).map(lambda number: number == 4)
 # How far the clock goes before a step, and to which of the deadlines to come.
 moments = st.tuples(
@@ -73,6 +81,8 @@ LOOKS = (
     *("peek", "contains", "available_keys", "available_items", "inflight_keys", "delayed_keys"),
     *("qsize", "inflight_size", "delayed_size"),
 )
+ENDS = ("start", "close", "shutdown", "shutdown", "drain", "drain")
+MORE = {"release": ["False", "0"], "extend": ["None"]}  # arguments, next to the lease
 # What the first arguments of an operation are, where they are not what they look like.
 LEADING = {
     "put": ("key", "value"),
@@ -121,8 +131,13 @@ def plain(thing: Any) -> Any:
 
 
 def seen(snapshot: Any, gone: list[int]) -> tuple[Any, ...]:
-    """A snapshot as the model has it, without the calls that were cancelled and have not left."""
+    """A snapshot without the calls that were cancelled and have not left.
+
+    Of the numbers of grants their order is left: that a copy went through the hands of a call
+    that was closed at that moment, or did not, comes to the same.
+    """
     shown: list[Any] = [*plain(snapshot)]
+    shown[6] = tuple((index, *row[1:]) for index, row in enumerate(shown[6]))
     shown[7] = tuple(row for row in shown[7] if row[0] not in gone)
     return tuple(shown)
 
@@ -175,11 +190,11 @@ class Mirror(Counted):
     now = 0.0
     failed = False  # then there is nothing more to compare
     last_result = ""  # its name in the program
-    instead: ClassVar[dict[str, str]] = {}  # the error that the last operation raises for another
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.instead: dict[str, str] = {}  # the error that the last operation raises for another
         self.leases: list[Granted] = []
         self.calls: list[Call] = []
         self.values = 0
@@ -293,7 +308,7 @@ class Mirror(Counted):
             self.count("clock step over several deadlines")
 
     @staticmethod
-    def written(method: str, twins: tuple[Any, ...]) -> list[str]:
+    def written(method: str, twins: list[Any]) -> list[str]:
         """The arguments of an operation as source."""
         kinds = [*LEADING.get(method, ()), *[""] * len(twins)]
         forms: dict[str, Callable[[Any], str]] = {
@@ -330,7 +345,7 @@ class Mirror(Counted):
     def both(self, method: str, *twins: Any) -> Outcome:
         """Do it to the model, too, and compare. Returns what came of it in the model."""
         expected = self.on_model(method, *twins)(self.model)
-        actual = self.operate(method, self.written(method, twins))
+        actual = self.operate(method, self.written(method, [*twins]))
         self.compare(actual, expected)
         return expected
 
@@ -443,74 +458,43 @@ class Mirror(Counted):
 
     @initialize(
         default=st.sampled_from([None, 2, 4]),
-        maxsize=st.sampled_from([0, 0, 0, -1, 1, 2, 3]),
+        maxsize=st.sampled_from([0, 0, -1, 1, 2, 3]),
         policy=st.sampled_from(model.POLICIES),
         dropped=rarely,
     )
     def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
         self.dropped = dropped  # the queue ends without being closed
         self.model = Model(default, maxsize, policy)
-        arguments = f"default_lease_timeout={default}, maxsize={maxsize}, if_in_flight={policy!r}"
-        self.open(arguments)
+        self.open(f"default_lease_timeout={default}, maxsize={maxsize}, if_in_flight={policy!r}")
 
     @rule(name=names, policy=policies, delay=delays, timeout=waits, moment=moments)
     def put(
-        self, name: str, policy: str | None, delay: float, timeout: Seconds, moment: Moment
+        self, name: str, policy: Policy, delay: float, timeout: Seconds, moment: Moment
     ) -> None:
         self.pass_time(moment)
         self.do_put(name, policy, delay, timeout)
 
-    def do_put(
-        self, name: str, policy: str | None, delay: float = 0, timeout: Seconds = 0
-    ) -> Outcome:
-        in_flight = name in self.model.inflight_keys(self.now)
-        self.count(f"put {policy} {'in flight' if in_flight else ''}")
-        return self.both("put", name, self.value(), policy, delay, timeout)
+    def do_put(self, name: str, policy: Policy, delay: float = 0, timeout: Seconds = 0) -> None:
+        self.both("put", name, self.value(), policy, delay, timeout)
 
-    @rule(order=st.permutations("abc"), policy=policies, delay=delays)
-    def put_in_line(self, order: list[str], policy: str | None, delay: float) -> None:
-        """A line with an order in it, and a second value for the one who stands in front."""
-        for name in order:
-            self.do_put(name, "update")
-        self.do_put(order[0], policy, delay)
-
-    @rule(
-        order=st.permutations("abc"),
-        delays=st.tuples(delays, delays, delays),
-        again=delays,
-        policy=policies,
-        moment=moments,
-    )
-    def put_later(
-        self,
-        order: list[str],
-        delays: tuple[float, float, float],
-        again: float,
-        policy: str | None,
-        moment: Moment,
+    @rule(order=orders, first=delays, second=delays, policy=policies, moment=moments)
+    def put_in_line(
+        self, order: list[str], first: float, second: float, policy: Policy, moment: Moment
     ) -> None:
-        """Values that ripen, and one of them is met by another before that."""
-        for name, delay in zip(order, delays, strict=True):
+        """A line with an order in it, or values that ripen, which then meet others."""
+        for name, delay in zip(order[:3], (first, second, 0), strict=True):
             self.do_put(name, "update", delay)
-        self.do_put(order[1], policy, again)
+        self.do_put(order[1], policy, first)
         self.pass_time(moment)
-        self.do_put(order[0], policy, again)
+        self.do_put(order[0], policy, second)
 
-    @rule(
-        method=st.sampled_from(LOOKS),
-        name=names,
-        lease_timeout=st.integers(1, 3),
-        delay=st.integers(0, 3),
-        later=st.integers(0, 3),
-    )
-    def look_first(
-        self, method: str, name: str, lease_timeout: int, delay: int, later: int
-    ) -> None:
+    @rule(method=st.sampled_from(LOOKS), name=names, lasts=st.integers(1, 3), later=picks)
+    def look_first(self, method: str, name: str, lasts: int, later: int) -> None:
         """What is due by now is seen by whichever method happens to look first."""
         name = self.new_name(name)
-        self.put_and_take(name, "update", lease_timeout, 1)
-        self.do_put(self.new_name(name), None, delay)
-        self.set_clock(self.now + later)
+        self.put_and_take(name, "update", lasts, 1)
+        self.do_put(self.new_name(name), None, later % 4)
+        self.set_clock(self.now + later // 2)
         for each in (method, *LOOKS):
             self.both(each, *([name] if each in ("peek", "contains") else []))
 
@@ -521,42 +505,23 @@ class Mirror(Counted):
             self.do_put(name, policy)
             self.both("take", name, 0, lease_timeout)
 
-    @rule(
-        name=names,
-        policy=deferring,
-        delay=delays,
-        again=delays,
-        lease_timeout=durations,
-        pick=picks,
-        moment=moments,
-    )
+    @rule(name=names, policy=deferring, delay=delays, again=delays, pick=picks, moment=moments)
     def put_while_leased(
-        self,
-        name: str,
-        policy: str,
-        delay: float,
-        again: float,
-        lease_timeout: Seconds,
-        pick: int,
-        moment: Moment,
+        self, name: str, policy: str, delay: float, again: float, pick: int, moment: Moment
     ) -> None:
         """A value that was put during a lease, which then ends; or another is put before that."""
         name = self.new_name(name)
-        self.put_and_take(name, "buffer", lease_timeout, 1 + (pick == 9))
+        self.put_and_take(name, "buffer", (None, 1, 2)[pick % 3], 1 + (pick == 9))
         self.do_put(name, policy, delay)
         self.do_put(NAMES[NAMES.index(name) - 1], "update")  # to have a line, and an order in it
         if pick % 2:
             self.do_put(name, ("update", "defer", "buffer")[pick % 3], again)
         self.pass_time(moment)
         granted = next((one for one in self.live() if one.twin.key == name), None)
-        if granted is None:
-            return  # all that is in flight is reserved
-        if name in self.model.deferred:
-            self.count("lease ended with a deferred value")
-        if pick % 3 == 1:
-            self.both("ack", granted)
-        else:
-            self.both("release", granted, pick % 3 == 2, 0 if pick % 3 == 2 else again)
+        if granted:
+            ended = name in self.model.deferred and pick % 4 < 3
+            self.count("lease ended with a deferred value" if ended else "")
+            self.use(("ack", "release", "release", "refresh")[pick % 4], granted, pick < 5, again)
 
     @rule(name=names, moment=moments)
     def discard(self, name: str, moment: Moment) -> None:
@@ -565,31 +530,23 @@ class Mirror(Counted):
 
     # -- rules: leases
 
-    @rule(pick=picks, moment=moments)
-    def ack(self, pick: int, moment: Moment) -> None:
-        self.pass_time(moment)
-        if granted := self.pick_lease(pick):
-            self.both("ack", granted)
+    def use(self, method: str, granted: Granted, front: bool, number: Seconds) -> None:
+        """The number is a delay, or how long the lease goes on."""
+        more: dict[str, list[Any]] = {
+            "release": [front, 0 if front else number or 0],
+            "extend": [number or None],
+        }
+        self.both(method, granted, *more.get(method, []))
 
-    @rule(pick=picks, front=st.booleans(), delay=delays, moment=moments)
-    def release(self, pick: int, front: bool, delay: float, moment: Moment) -> None:
+    @rule(method=uses, pick=picks, front=st.booleans(), number=durations, moment=moments)
+    def use_a_lease(
+        self, method: str, pick: int, front: bool, number: Seconds, moment: Moment
+    ) -> None:
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
-            self.both("release", granted, front, delay)
-
-    @rule(pick=picks, timeout=durations, again=st.booleans(), moment=moments)
-    def extend(self, pick: int, timeout: Seconds, again: bool, moment: Moment) -> None:
-        self.pass_time(moment)
-        if granted := self.pick_lease(pick):
-            self.both("extend", granted, timeout)
-            if again:  # from the duration that was granted, not from the last one
+            self.use(method, granted, front, number)
+            if pick % 2 and front:  # from the duration that was granted, not from the last one
                 self.both("extend", granted, None)
-
-    @rule(method=st.sampled_from(["refresh", "superseded", "deadline"]), pick=picks, moment=moments)
-    def look_through_a_lease(self, method: str, pick: int, moment: Moment) -> None:
-        self.pass_time(moment)
-        if granted := self.pick_lease(pick):
-            self.both(method, granted)
             self.both("superseded", granted)
 
     @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.sampled_from([2, 4, inf]))
@@ -602,139 +559,103 @@ class Mirror(Counted):
             self.both("extend", leases[-1], timeout)
         self.set_clock(deadline)
 
-    @rule(
-        method=st.sampled_from(["ack", "release", "extend", "refresh"]),
-        pick=picks,
-        copied=st.booleans(),
-        moment=moments,
-    )
-    def use_rebuilt_lease(self, method: str, pick: int, copied: bool, moment: Moment) -> None:
+    @rule(method=uses, pick=picks, copied=st.booleans(), moment=moments)
+    def use_a_rebuilt_lease(self, method: str, pick: int, copied: bool, moment: Moment) -> None:
         """Token and key are enough while the lease is live, and no more than its word later."""
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
             self.model.reap(self.now)
-            rebuilt = f"Lease({granted.name}.token, Key({granted.twin.key!r}))"
-            if copied:
-                rebuilt = f"copy({granted.name})"
-            more: list[Any] = {"release": [False, 0], "extend": [None]}.get(method, [])
+            rebuilt = f"copy({granted.name})" if copied else self.rebuilt(granted)
             if granted.twin.number in self.model.grants or self.model.phase == "closed":
-                self.both(method, Granted(rebuilt, granted.twin), *more)
+                self.use(method, Granted(rebuilt, granted.twin), True, None)
             else:
-                self.refuse(method, [rebuilt, *map(repr, more)], "InvalidLeaseError")
+                self.refuse(method, [rebuilt, *MORE.get(method, [])], "InvalidLeaseError")
 
-    @rule(
-        method=st.sampled_from(["ack", "release", "extend", "refresh", "superseded", "deadline"]),
-        pick=picks,
-        kind=st.sampled_from([3, 0, 3, 1, 4, 2]),
-    )
-    def use_wrong_lease(self, method: str, pick: int, kind: int) -> None:
-        """Of another key, of another queue, of nobody, guessed before it is given, or none."""
-        wrong, error = "1", "TypeError"
-        if kind:
-            wrong, error = (
-                ["", "foreign", "Lease('x', Key('a'))", "", ""][kind],
-                "InvalidLeaseError",
-            )
-            reserved = [grant.lease for grant in self.model.grants.values() if grant.ticket]
-            if kind == 4 and reserved and self.leases:
-                guess = f"{self.leases[0].name}.token[:-12] + '{reserved[0].number:012x}'"
-                wrong = f"Lease({guess}, Key({reserved[0].key!r}))"
-            if kind == 3 and (granted := self.pick_lease(pick)):
-                wrong = f"Lease({granted.name}.token, Key('other'))"
+    @staticmethod
+    def rebuilt(granted: Granted) -> str:
+        return f"Lease({granted.name}.token, Key({granted.twin.key!r}))"
+
+    @rule(method=uses, pick=picks, kind=st.sampled_from(["key", "none", "foreign", "guess", "odd"]))
+    def use_a_wrong_lease(self, method: str, pick: int, kind: str) -> None:
+        """Of another key, none, of another queue, guessed before it is given, or of nobody."""
+        wrong = {"none": "1", "foreign": "foreign", "odd": "Lease('x', Key('a'))"}.get(kind, "")
+        reserved = [grant.lease for grant in self.model.grants.values() if grant.ticket]
+        if kind == "guess" and reserved and self.leases:
+            token = f"{self.leases[0].name}.token[:-12] + '{reserved[0].number:012x}'"
+            wrong = f"Lease({token}, Key({reserved[0].key!r}))"
+        if kind == "key" and (granted := self.pick_lease(pick)):
+            wrong = f"Lease({granted.name}.token, Key('other'))"
         if wrong:
-            more = {"release": ["False", "0"], "extend": ["None"]}.get(method, [])
-            self.refuse(method, [wrong, *more], error)
+            error = "TypeError" if kind == "none" else "InvalidLeaseError"
+            self.refuse(method, [wrong, *MORE.get(method, [])], error)
 
     # -- rules: bad input, and trouble
 
     @rule(
-        bad=st.sampled_from(["nan", "0", "-1", "-inf", "'1'", "[]", "1j"]),
-        name=names,
-        pick=picks,
+        bad=st.sampled_from(["nan", "0", "-1", "-inf", "'1'", "[]", "1j"]), name=names, pick=picks
     )
     def give_nonsense(self, bad: str, name: str, pick: int) -> None:
         """Bad input is refused before anything changes, by a closed queue too."""
-        key = f"Key({name!r})"
-        error = "TypeError" if bad in ("'1'", "[]", "1j") else "ValueError"
+        key, granted = f"Key({name!r})", self.pick_lease(pick)
+        lease = granted.name if granted else "foreign"
+        no_number = bad in ("'1'", "[]", "1j")
         wrong: list[tuple[str, list[str]]] = [
             ("get", ["None", bad]),
             ("take", [key, "None", bad]),
+            ("extend", [lease, bad]),
         ]
-        if granted := self.pick_lease(pick):
-            wrong.append(("extend", [granted.name, bad]))
-            if bad != "0":
-                wrong.append(("release", [granted.name, "False", bad]))
+        if bad != "0":
+            wrong.append(("put", [key, "0", "None", bad, "None"]))
+            wrong.append(("release", [lease, "False", bad]))
         if bad in ("nan", "'1'", "1j"):
             wrong += [("get", [bad, "None"]), ("take", [key, bad, "None"])]
             wrong += [("put", [key, "0", "None", "0", bad]), ("join", [bad]), ("drain", [bad])]
-        if bad != "0":
-            wrong.append(("put", [key, "0", "None", bad, "None"]))
         for method, arguments in wrong:
-            self.refuse(method, arguments, error, even_closed=True)
-        self.refuse("put", [key, "0", "'never'", "0", "None"], "ValueError", even_closed=True)
-        if granted:
-            self.refuse("release", [granted.name, "True", "1"], "ValueError", even_closed=True)
+            self.refuse(method, arguments, "TypeError" if no_number else "ValueError", True)
+        self.refuse("put", [key, "0", "'never'", "0", "None"], "ValueError", True)
+        self.refuse("release", [lease, "True", "1"], "ValueError", True)
         if self.model.phase == "open":
             self.refuse("put", ["[]", "0", "'update'", "0", "None"], "TypeError")
         self.refuse("take", ["{}", "0", "None"], "TypeError")
         self.refuse("discard", ["[]"], "TypeError")
-        self.refuse("peek", ["[]"], "TypeError", even_closed=True)
-        self.refuse("contains", ["{}"], "TypeError", even_closed=True)
+        self.refuse("peek", ["[]"], "TypeError", True)
+        self.refuse("contains", ["{}"], "TypeError", True)
 
-    def refuse(
-        self, method: str, arguments: list[str], error: str, even_closed: bool = False
-    ) -> None:
-        """An operation that must fail, and change nothing."""
-        if self.model.phase == "closed" and not even_closed:
+    def refuse(self, method: str, arguments: list[str], error: str, closed: bool = False) -> None:
+        """An operation that must fail, and change nothing; even one on a closed queue."""
+        if self.model.phase == "closed" and not closed:
             error = "QueueClosedError"
-        self.count(f"refused: {error}")
         actual = self.operate(method, arguments)
         if actual.failure != error:
             line = f"assert {self.last_result} == {error!r}, {self.last_result}"
             self.fail(f"{actual} where {error} was due", line, actual.error)
         actual.forget()
 
-    def anything(self, name: str, policy: str | None, pick: int) -> tuple[Any, ...]:
+    def anything(self, name: str, policy: Policy, pick: int) -> list[Any]:
         """Some operation: the more that it has to do with the key, the better."""
         self.model.reap(self.now)
-        chosen: list[tuple[Any, ...]] = [
-            ("put", name, self.value(), policy, 0, 0),
-            ("put", name, self.value(), policy, 1, None),
-            ("take", name, 0, None),
-            ("take", name, None, None),
-            ("get", None, None),
-            ("discard", name),
-            ("peek", name),
-            ("contains", name),
-            ("available_keys",),
-            ("inflight_keys",),
+        chosen: list[list[Any]] = [
+            ["put", name, self.value(), policy, 0, 0],
+            ["put", name, self.value(), policy, 1, None],
+            ["take", name, 0, None],
+            ["take", name, None, None],
+            ["get", None, None],
+            ["discard", name],
+            [("peek", "contains")[pick % 2], name],
+            [("available_keys", "inflight_keys")[pick % 2]],
         ]
         for granted in self.live()[-1:]:
-            rebuilt = Granted(
-                f"Lease({granted.name}.token, Key({granted.twin.key!r}))", granted.twin
-            )
-            chosen += [
-                ("ack", granted),
-                ("ack", rebuilt),
-                ("release", rebuilt, True, 0),
-                ("release", granted, False, 2),
-                ("extend", rebuilt, None),
-                ("refresh", rebuilt),
-            ]
+            rebuilt = Granted(self.rebuilt(granted), granted.twin)
+            chosen += [["ack", granted], ["ack", rebuilt], ["refresh", rebuilt]]
+            chosen += [["release", rebuilt, True, 0], ["release", granted, False, 2]]
         for call in self.over()[:1]:
-            chosen += [("resume", call), ("cancel", call)]
-        chosen += [("cancel", call) for call, _ in self.unfinished()[-1:]]
+            chosen += [["resume", call], ["cancel", call]]
+        chosen += [["cancel", call] for call, _ in self.unfinished()[-1:]]
         return chosen[pick % len(chosen)]
 
-    @rule(
-        name=names,
-        chance=st.integers(1, 3),
-        pick=st.integers(0, 30),
-        policy=policies,
-        moment=moments,
-    )
-    def meet_raising_key(
-        self, name: str, chance: int, pick: int, policy: str | None, moment: Moment
+    @rule(name=names, chance=st.integers(1, 3), pick=many, policy=policies, moment=moments)
+    def meet_a_raising_key(
+        self, name: str, chance: int, pick: int, policy: Policy, moment: Moment
     ) -> None:
         """An error in a key's own code passes through, and nothing has changed."""
         self.pass_time(moment)
@@ -744,9 +665,8 @@ class Mirror(Counted):
         self.agree()  # what is due has ended: else an error in the midst of that is no news
         method, *twins = self.anything(name, policy, pick)
         self.execute(f"Trouble.arm('key', {chance}, boom)")
-        actual = self.operate(method, self.written(method, tuple(twins)))
-        went_off = self.disarm()
-        if not went_off:
+        actual = self.operate(method, self.written(method, twins))
+        if not self.disarm():
             self.compare(actual, self.on_model(method, *twins)(self.model))
             return
         self.count("a key raised")
@@ -764,135 +684,117 @@ class Mirror(Counted):
         self.lines.append(f"if Trouble.disarm() != {went_off}: sys.exit('it does not happen here')")
         return went_off
 
-    @rule(
-        where=st.sampled_from(["key", "value", "value", "line", "line"]),
-        chance=st.integers(1, 60),
-        what=st.sampled_from(
-            ["put", "put", "get", "discard", "qsize", "close", "call", "call", "call"]
-        ),
-        name=names,
-        pick=st.integers(0, 30),
-        policy=policies,
-        moment=moments,
-    )
-    def meddle(
-        self,
-        where: str,
-        chance: int,
-        what: str,
-        name: str,
-        pick: int,
-        policy: str | None,
-        moment: Moment,
-    ) -> None:
-        """Whatever is done in the midst of an operation: it is refused, or done before or after.
+    @rule(chance=st.integers(1, 3), what=meddling, name=names, pick=many, moment=moments)
+    def meddle_by_key(self, chance: int, what: str, name: str, pick: int, moment: Moment) -> None:
+        """A key's own code calls the queue: it is refused, and of calls nothing is lost."""
+        self.pass_time(moment)
+        self.meddle("key", chance, what, name, pick)
 
-        Of a call that is closed, the copy is not lost.
-        """
+    @rule(what=meddling, name=names, pick=many)
+    def meddle_by_value(self, what: str, name: str, pick: int) -> None:
+        """The finalizer of a value calls the queue: the older of two, which ends with its lease."""
         other = NAMES[NAMES.index(name) - 1]
-        if where == "value":  # an older value, which ends when its lease does
-            chance = chance % 2 + 1
-            self.put_and_take(other, "update", 1, 1)
-            self.do_put(other, "buffer")
-            self.set_clock(self.now + pick % 3)
-        elif where == "key":
-            chance = chance % 3 + 1
+        self.put_and_take(other, "update", 1, 1)
+        self.do_put(other, "buffer")
+        self.set_clock(self.now + pick % 3)
+        self.meddle("value", 1 + (pick > 20), what, name, pick)
+
+    @rule(chance=st.integers(1, 60), what=meddling, name=names, pick=many, moment=moments)
+    def meddle_by_line(self, chance: int, what: str, name: str, pick: int, moment: Moment) -> None:
+        """A finalizer or a signal handler calls the queue, anywhere."""
+        self.pass_time(moment)
+        self.meddle("line", chance, what, name, pick)
+
+    def meddle(self, where: str, chance: int, what: str, name: str, pick: int) -> None:
+        """Whatever is done in the midst of an operation is refused, or done before or after it."""
         if what == "call" and pick % 2:
             self.both("take", name, None, None)
             self.do_put(name, "buffer")
-        self.pass_time(moment)
-        method, *twins = self.anything(name, policy, pick)
-        charge, refused, done = self.intrusion(what, name if pick % 3 else other, twins[:1])
-        if not charge:
+        method, *twins = self.anything(name, (None, *model.POLICIES)[pick % 5], pick)
+        act = self.on_model(method, *twins)
+        inside = self.intrusion(what, name if pick % 3 else "abc"["abc".index(name) - 1], twins)
+        if not inside:
             return
-        readings = refused if where == "key" else done if where == "value" else refused + done
+        charge, refused, done = inside
+        readings = {"key": [refused], "value": done, "line": [refused, *done]}[where]
         before = deepcopy(self.model)
         self.inside.clear()
         self.lines.append("inside.clear()")
         self.execute(f"Trouble.arm({where!r}, {chance}, lambda: intrude(lambda: {charge}))")
-        actual = self.operate(method, self.written(method, tuple(twins)))
+        actual = self.operate(method, self.written(method, twins))
         if not self.disarm():
-            self.compare(actual, self.on_model(method, *twins)(self.model))
+            self.compare(actual, act(self.model))
             return
-        result, came_to = self.last_result, self.inside[0]
-        act = self.on_model(method, *twins)
+        result, instead, came_to = self.last_result, self.instead, self.inside[0]
         for place, meddling in readings:
             self.model = deepcopy(before)
             inner = meddling(self.model) if place == "before" else Outcome()
             outer = act(self.model)
             inner = meddling(self.model) if place == "after" else inner
             if isinstance(outer.value, model.Waiter) and not self.is_waiting(actual.value):
-                outer = outcome(self.model.resume, outer.value, self.now)  # served before it waited
-            if self.alike(actual, outer) and self.alike_inside(came_to, inner) and self.agrees():
+                outer = outcome(self.model.resume, outer.value, self.now)  # served in the meantime
+            self.instead = {}
+            if not self.alike(came_to, inner):
+                continue
+            self.instead = instead
+            if self.alike(actual, outer) and self.look() == seen(self.model.snapshot(self.now), []):
                 self.count(f"in the midst: {'done' if (place, meddling) in done else 'refused'}")
                 self.compare(actual, outer)
                 self.last_result, self.instead = f"inside{result}", {}
                 self.lines.append(f"{self.last_result} = inside.pop()")
                 self.compare(came_to, inner)
                 self.inside.clear()
-                break
-        else:
-            reason = f"{method} came to {actual}, and the {what} in the midst of it to {came_to}"
-            line = f"assert False, ({result}, inside)"
-            self.fail(f"{reason}: there is no order for that", line, actual.error or came_to.error)
+                return
+        reason = f"{method} came to {actual}, and the {what} in the midst of it to {came_to}"
+        line = f"assert False, ({result}, inside)"
+        self.fail(f"{reason}: there is no order for that", line, actual.error or came_to.error)
 
     def intrusion(
         self, what: str, name: str, busy: list[Any]
-    ) -> tuple[str, list[Reading], list[Reading]]:
+    ) -> tuple[str, Reading, list[Reading]] | None:
         """Something to do in the midst, and how it reads if it is refused, and if it is done."""
-        on_call = [(call, twin) for call, twin in self.unfinished() if [call] != busy]
-        if what == "call" and on_call:
-            call, twin = on_call[-1]
+        refused: Reading = ("after", lambda _: Outcome(error=RuntimeError()))
+        given: dict[str, list[Any]] = {"put": [name, self.value(), None, 0, 0], "get": [0, None]}
+        twins = given.get(what, [])
+        if what == "call":
+            calls = [(call, twin) for call, twin in self.unfinished() if [call] != busy]
+            calls = [(call, twin) for call, twin in calls if not twin.cancelled]
+            if not calls:
+                return None
+            call, twin = calls[-1]
+            what, twins = "cancel", [call]
+            charge, refused = (
+                self.source("cancel", [call.name]),
+                ("after", self.on_model(what, call)),
+            )
             if twin.outcome == "RESERVED" and self.values % 2:
+                what = "resume"
                 charge, refused = self.drive(call)
-                method, twins = "resume", [call]
-            elif not twin.cancelled:
-                charge = self.source("cancel", [call.name])
-                refused = ("after", self.on_model("cancel", call))
-                method, twins = "cancel", [call]
-            else:
-                return "", [], []
         else:
-            given: dict[str, list[Any]] = {
-                "put": [name, self.value(), None, 0, 0],
-                "get": [0, None],
-                "discard": [name],
-                "qsize": [],
-                "close": [],
-            }
-            method, twins = what if what in given else "put", given.get(what, given["put"])
-            charge = self.source(method, self.written(method, tuple(twins)))
-            refused = ("after", lambda _: Outcome(error=RuntimeError()))
-        act = self.on_model(method, *twins)
-        return charge, [refused], [("before", act), ("after", act)]
-
-    def alike_inside(self, actual: Outcome, expected: Outcome) -> bool:
-        """The same for what was done in the midst, which is what it seems to be."""
-        instead, self.instead = self.instead, {}
-        try:
-            return self.alike(actual, expected)
-        finally:
-            self.instead = instead
+            twins = [name] if what == "discard" else twins
+            charge = self.source(what, self.written(what, twins))
+        act = self.on_model(what, *twins)
+        return charge, refused, [("before", act), ("after", act)]
 
     # -- rules: calls that wait
 
-    @rule(timeout=waits, lease_timeout=durations, moment=moments)
-    def get(self, timeout: Seconds, lease_timeout: Seconds, moment: Moment) -> None:
+    @rule(method=kinds, name=names, timeout=waits, lease_timeout=durations, moment=moments)
+    def call(
+        self, method: str, name: str, timeout: Seconds, lease_timeout: Seconds, moment: Moment
+    ) -> None:
         self.pass_time(moment)
-        self.both("get", timeout, lease_timeout)
-
-    @rule(name=names, timeout=waits, lease_timeout=durations, moment=moments)
-    def take(self, name: str, timeout: Seconds, lease_timeout: Seconds, moment: Moment) -> None:
-        self.pass_time(moment)
-        self.both("take", name, timeout, lease_timeout)
+        first, last = (
+            [name] if method == "take" else [],
+            [lease_timeout] if method != "join" else [],
+        )
+        self.both(method, *first, timeout, *last)
 
     @rule(name=names, get_first=st.booleans(), policy=policies, leaver=picks)
     def two_calls_for_one_copy(
-        self, name: str, get_first: bool, policy: str | None, leaver: int
+        self, name: str, get_first: bool, policy: Policy, leaver: int
     ) -> None:
         """Whoever has waited longest is served first, unless it is leaving."""
-        while self.model.phase != "closed" and self.model.qsize(self.now):
-            self.both("get", 0, None)
+        self.work_off()
         if get_first:
             self.both("get", None, None)
         self.both("take", name, None, None)
@@ -901,30 +803,32 @@ class Mirror(Counted):
             self.leave(leaver - 1, NOW, 0)
         self.do_put(name, policy)
 
-    @rule(
-        order=st.permutations("abcd"),
-        timeout=waits,
-        policy=policies,
-        pick=picks,
-        moment=moments,
-    )
+    def work_off(self) -> None:
+        """Nothing is left in the line."""
+        while self.model.phase != "closed" and self.model.qsize(self.now):
+            self.both("get", 0, inf)
+
+    @rule(order=orders, timeout=waits, policy=policies, pick=picks, moment=moments)
     def fill(
-        self, order: list[str], timeout: Seconds, policy: str | None, pick: int, moment: Moment
+        self, order: list[str], timeout: Seconds, policy: Policy, pick: int, moment: Moment
     ) -> None:
         """More than a bounded queue can hold; then somebody leaves, or something does."""
         if self.model.maxsize == inf:
             return
         for name in order:
-            self.do_put(name, policy, pick % 4, timeout)
-        self.pass_time(moment)
+            self.do_put(name, "update", pick % 4, timeout)
         if pick % 3 == 0:
-            self.leave(pick, NOW, pick)
-        elif pick % 3 == 1:
-            self.both("discard", order[pick % 4])
-        else:
-            self.put_and_take(order[0], "buffer", 1, 1)
-            for granted in self.live()[-1:]:
-                self.both("ack", granted)
+            self.leave(pick, moment, pick)
+            return
+        self.both("discard", order[pick % 4])
+        if pick == 1:
+            self.leave(pick, moment, pick)
+        self.do_put(order[0], policy, 0, None)
+        self.pass_time(moment)
+        if pick == 4:
+            self.both("shutdown")
+        for call in self.over()[: pick % 3]:
+            self.both("resume", call)
 
     @rule(pick=picks, moment=moments)
     def resume(self, pick: int, moment: Moment) -> None:
@@ -955,8 +859,9 @@ class Mirror(Counted):
     def wait_for_a_lease_to_end(
         self, name: str, lease_timeout: int, timeout: int, moment: Moment
     ) -> None:
-        """A lease and a wait for its key, which may end at the same time."""
+        """A lease and a wait for its key, which may end at the same time; and a value ripens."""
         self.put_and_take(name, "update", lease_timeout, 1)
+        self.do_put(self.new_name(name), None, timeout)
         self.both("take", name, timeout, None)
         self.time_out(moment)
 
@@ -978,49 +883,31 @@ class Mirror(Counted):
 
     # -- rules: the end
 
-    @rule(timeout=waits, moment=moments)
-    def join(self, timeout: Seconds, moment: Moment) -> None:
+    @rule(name=names, pick=many, moment=moments, method=st.sampled_from(ENDS))
+    def end(self, name: str, pick: int, moment: Moment, method: str) -> None:
+        """A queue that is shut works off what is left, while calls wait. Rarely: it is the end."""
         self.pass_time(moment)
-        self.both("join", timeout)
-
-    @rule(
-        method=st.sampled_from(["start", "close", "shutdown", "drain"]),
-        really=rarely,
-        timeout=waits,
-        moment=moments,
-    )
-    def end(self, method: str, really: bool, timeout: Seconds, moment: Moment) -> None:
-        self.pass_time(moment)
-        if method == "start" or really:
-            self.both(method, *([timeout] if method == "drain" else []))
-
-    @rule(name=names, waits_first=st.booleans(), policy=policies, pick=picks, moment=moments)
-    def finish(
-        self, name: str, waits_first: bool, policy: str | None, pick: int, moment: Moment
-    ) -> None:
-        """A queue that is shut, with calls that wait, works off what is left."""
-        if pick < 6 and self.model.phase == "open":
+        if method == "start" or pick % 4:
+            self.both("start")
             return
-        self.put_and_take(name, "update", pick % 4 or None, 1)
-        self.do_put(name, policy, pick % 3)
-        if waits_first:
+        if pick % 8:
+            self.work_off()
+            for granted in self.live()[pick % 5 :]:
+                self.both("ack", granted)
+        if pick % 3:
+            self.do_put(name, "defer", pick % 4)
+        if pick > 14:
             self.both("take", name, None, None)
             self.both("get", None, None)
-        if pick % 2:
-            self.both("shutdown")
-        else:
-            self.both("drain", (None, 5)[pick % 4 // 2])
+        self.both(method, *([(None, None, 5, 0)[pick % 16 // 4]] if method == "drain" else []))
         self.pass_time(moment)
-        if granted := self.pick_lease(pick):
-            self.both("ack", granted)
+        if last := self.pick_lease(pick):
+            self.both("ack", last)
 
     # -- what holds after each of them
 
     def gone(self) -> list[int]:
         return [waiter.ticket for waiter in self.model.waiters if waiter.cancelled]
-
-    def agrees(self) -> bool:
-        return self.look() == self.model.snapshot(self.now)
 
     def look(self) -> tuple[Any, ...]:
         came_to = self.do(self.evaluate(f"lambda: {self.snapshot}"))
@@ -1032,7 +919,7 @@ class Mirror(Counted):
     def agree(self) -> None:
         if self.failed:
             return
-        expected = tuple(self.model.snapshot(self.now))
+        expected = seen(self.model.snapshot(self.now), [])
         shown = f"seen(do(lambda: {self.snapshot}), {self.gone()})"
         self.lines.append(f"assert (shown := {shown}) == {expected}, shown")
         actual = self.look()
@@ -1094,8 +981,7 @@ class Mirror(Counted):
 
     def run_out(self) -> None:
         """The end of a run: nothing is lost, and everything comes in its order."""
-        while self.model.phase != "closed" and self.model.qsize(self.now):
-            self.both("get", 0, inf)
+        self.work_off()
         for call in self.over()[1:]:  # the close finds one that is served
             self.both("resume", call)
         for call, _ in self.unfinished()[1::2]:

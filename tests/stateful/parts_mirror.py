@@ -26,7 +26,7 @@ class Part(Counted):
             raise AssertionError("\n".join(["this does not hold:", "", *self.lines, line]))
         self.lines.append(line)
 
-    def refuse(self, error: Exception | None, call: str) -> None:
+    def refuse(self, error: BaseException | None, call: str) -> None:
         line = f"try:\n    {call}\nexcept RuntimeError:\n    pass\nelse:\n    assert False"
         self.require(isinstance(error, RuntimeError), line)
 

@@ -191,7 +191,8 @@ class Stage:
             "a call has ended that should wait"
         )
         machine = self.queue._machine
-        shown, meant = seen(self.queue._do(machine.snapshot), gone), self.model.snapshot(now)
+        shown = seen(self.queue._do(machine.snapshot), gone)
+        meant = seen(self.model.snapshot(now), [])
         assert shown == meant, f"the queue is {shown}, in the model {meant}"
         machine.check_invariants()
         assert not self.loop.errors, self.loop.errors
