@@ -425,10 +425,10 @@ class Model:
     def _close(self) -> None:
         """Every wait ends, and everything goes back into the line."""
         self.phase = "closed"
-        drained = not self._work()
+        well = {"drain": not self._work(), "join": not self._work() and not self.delayed}
         for waiter in self.waiters:
             if waiter.outcome in ("WAITING", "RESERVED"):
-                waiter.outcome = "DONE" if waiter.kind == "drain" and drained else "CLOSED"
+                waiter.outcome = "DONE" if well.get(waiter.kind) else "CLOSED"
                 waiter.grant = None
         for number in sorted(self.grants, reverse=True):
             self._give_back(self.grants[number], FRONT, errors.InvalidLeaseError, AT_ONCE, -inf)
