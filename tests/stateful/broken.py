@@ -31,6 +31,7 @@ from tests.stateful.queue_mirror import QueueMirror as Q
 from tests.subject import PACKAGE
 
 Machine: TypeAlias = type[RuleBasedStateMachine]
+Note: TypeAlias = Callable[[Any], None]
 
 
 @cache
@@ -66,38 +67,24 @@ class Bug:
 
 
 BUGS: list[Bug] = []
-Override: TypeAlias = Callable[..., Any]
+FINDERS = {"Shell": Q, "LeasedKeyQueue": Q, "LinkedList": L, "Deadlines": D}
 
 
-def bug(machine: Machine, what: str, where: str) -> Callable[[Override], Override]:
-    """The function below is what overrides "module.Class.method", and is given the original."""
+def bug(where: str, what: str, machine: Machine | None = None, value: Any = None) -> Note:
+    """What follows overrides this method, and is given the original; or this value does."""
+    owner, name = where.split(".")
 
-    def note(override: Override) -> Override:
+    def note(override: Any) -> None:
         def plant(patch: pytest.MonkeyPatch) -> None:
-            module, *path, name = where.split(".")
-            owner: Any = pure().module(module)
-            for part in path:
-                owner = getattr(owner, part)
-            original = getattr(owner, name)
-            patch.setattr(owner, name, lambda *given: override(original, *given))
+            parts = [m for n, m in sys.modules.items() if n.startswith(f"{pure().PACKAGE}.")]
+            holder: Any = next((vars(part)[owner] for part in parts if owner in vars(part)), None)
+            holder = holder or pure().module(owner)
+            original = getattr(holder, name)
+            patch.setattr(holder, name, value or (lambda *given: override(original, *given)))
 
-        BUGS.append(Bug(what, plant, machine))
-        return override
+        BUGS.append(Bug(what, plant, machine or FINDERS.get(owner, M)))
 
     return note
-
-
-def replaced(machine: Machine, what: str, where: str, make: Callable[[Any], Any]) -> None:
-    """The same for a constant, made of what was there."""
-    module, *path, name = where.split(".")
-
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        owner: Any = pure().module(module)
-        for part in path:
-            owner = getattr(owner, part)
-        patch.setattr(owner, name, make(getattr(owner, name)))
-
-    BUGS.append(Bug(what, plant, machine))
 
 
 def name_of(member: Any) -> str:
@@ -128,7 +115,7 @@ def unseen(self: Any, act: Callable[[], Any]) -> Any:
 # -- the line
 
 
-@bug(M, "get passes over the copies that came back", "_machine.Machine.get")
+@bug("Machine.get", "get passes over the copies that came back")
 def _(o: Any, self: Any, *given: Any) -> Any:
     if self._arrived.first is None:
         return o(self, *given)
@@ -139,12 +126,12 @@ def _(o: Any, self: Any, *given: Any) -> Any:
         self._returned, self._arrived = self._arrived, self._returned
 
 
-@bug(M, "release forgets requeue_front", "_machine.Machine.release")
+@bug("Machine.release", "release forgets requeue_front")
 def _(o: Any, self: Any, lease: Any, _front: Any, delay: Any, now: float) -> Any:
     return o(self, lease, False, delay, now)
 
 
-def _placed(standing: str, place: str) -> Override:
+def _placed(standing: str, place: str) -> Any:
     def back(o: Any, self: Any, grant: Any, how: Any, where: Any, *more: Any) -> Any:
         if name_of(how) == standing and (standing == "EXPIRED" or name_of(where) == "FRONT"):
             where = other(where, place)
@@ -153,23 +140,22 @@ def _placed(standing: str, place: str) -> Override:
     return back
 
 
-RETURN = "_moves.Moves._return"
-bug(M, "a release to the front goes to the end of the first part", RETURN)(
+bug("Moves._return", "a release to the front goes to the end of the first part")(
     _placed("RELEASED", "END")
 )
-bug(M, "a, b, c that expire come back as c, b, a [mongodb-queue#4, leasedkeyq 0.0.7]", RETURN)(
+bug("Moves._return", "a, b, c that expire come back as c, b, a [mongodb-queue#4]")(
     _placed("EXPIRED", "FRONT")
 )
-bug(M, "an expired copy goes to the back", RETURN)(_placed("EXPIRED", "BACK"))
+bug("Moves._return", "an expired copy goes to the back")(_placed("EXPIRED", "BACK"))
 
 
-@bug(M, "close gives copies back in the wrong order", "_machine.Machine._close")
+@bug("Machine._close", "close gives copies back in the wrong order")
 def _(o: Any, self: Any, *given: Any) -> None:
     self._grants = dict(reversed(self._grants.items()))
     o(self, *given)
 
 
-@bug(M, "put on an available key moves it to the back", "_machine.Machine.put")
+@bug("Machine.put", "put on an available key moves it to the back")
 def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
     result = o(self, key, *given)
     entry = self._keys.find(key)
@@ -182,14 +168,12 @@ def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
 # -- the values of a key
 
 
-@bug(
-    M, "of two copies in flight the one granted last is taken for the newer", "_records.Entry.admit"
-)
+@bug("Entry.admit", "of two copies in flight the one granted last is taken for the newer")
 def _(_o: Any, self: Any, grant: Any) -> None:
     grant.older, self.leases = self.leases, grant
 
 
-@bug(M, "an older value replaces a newer one", RETURN)
+@bug("Moves._return", "an older value replaces a newer one")
 def _(o: Any, self: Any, grant: Any, *given: Any) -> None:
     entry = grant.entry
     newest = max(grant.version, entry.version)
@@ -198,17 +182,13 @@ def _(o: Any, self: Any, grant: Any, *given: Any) -> None:
     entry.version = newest
 
 
-@bug(M, "a deferred value jumps the line after the ack", "_moves.Moves._move")
+@bug("Moves._move", "a deferred value jumps the line after the ack")
 def _(o: Any, self: Any, entry: Any, state: Any, place: Any, now: float) -> None:
     deferred = name_of(entry.state) == "DEFERRED"
     o(self, entry, state, other(place, "FRONT") if deferred else place, now)
 
 
-@bug(
-    M,
-    "a value put during a lease is gone after the ack [celery, leasedkeyq 0.0.7]",
-    "_machine.Machine.ack",
-)
+@bug("Machine.ack", "a value put during a lease is gone after the ack [celery]")
 def _(o: Any, self: Any, *given: Any) -> None:
     before = {*map(id, (*self._returned, *self._arrived))}
     o(self, *given)
@@ -220,32 +200,24 @@ def _(o: Any, self: Any, *given: Any) -> None:
 # -- waiting
 
 
-@bug(
-    M,
-    "put, then cancel the woken waiter: the item is lost [bpo-23812, tornado#2826]",
-    "_machine.Machine.cancel",
-)
+@bug("Machine.cancel", "put, then cancel the woken waiter: lost [bpo-23812, tornado#2826]")
 def _(o: Any, self: Any, waiter: Any, now: float) -> None:
     waiter.grant = None
     o(self, waiter, now)
 
 
-@bug(M, "a cancelled call's copy goes to the back", RETURN)
+@bug("Moves._return", "a cancelled call's copy goes to the back")
 def _(o: Any, self: Any, grant: Any, standing: Any, place: Any, *more: Any) -> None:
     place = place if grant.waiter is None else other(place, "BACK")
     o(self, grant, standing, place, *more)
 
 
-@bug(
-    M,
-    "a call that is being cancelled is offered a copy [anyio#146, go#37852]",
-    "_waiting.Waiting._longest_waiting",
-)
+@bug("Waiting._longest_waiting", "a call that is leaving is offered a copy [anyio#146]")
 def _(_o: Any, _self: Any, calls: Any, _now: float) -> Any:
     return calls.first
 
 
-@bug(M, "the call that came last is served first [gh-93222, trio#54]", "_waiting.Waiting._wait")
+@bug("Waiting._wait", "the call that came last is served first [gh-93222, trio#54]")
 def _(o: Any, self: Any, kind: str, calls: Any, *given: Any) -> Any:
     waiter = o(self, kind, calls, *given)
     calls.unlink(waiter)
@@ -253,13 +225,13 @@ def _(o: Any, self: Any, kind: str, calls: Any, *given: Any) -> Any:
     return waiter
 
 
-@bug(M, "a take is served before a get that has waited longer", "_waiting.Waiting._claimant")
+@bug("Waiting._claimant", "a take is served before a get that has waited longer")
 def _(o: Any, self: Any, entry: Any, now: float) -> Any:
     taker = entry.takers and self._longest_waiting(entry.takers, now)
     return taker or o(self, entry, now)
 
 
-@bug(M, "a copy that comes back wakes no take", RETURN)
+@bug("Moves._return", "a copy that comes back wakes no take")
 def _(o: Any, self: Any, grant: Any, *given: Any) -> None:
     entry = grant.entry
     takers, entry.takers = entry.takers, None
@@ -267,40 +239,32 @@ def _(o: Any, self: Any, grant: Any, *given: Any) -> None:
     entry.takers = takers
 
 
-@bug(
-    M,
-    "a wait ends before a copy that is due at that moment is handed over",
-    "_machine.Machine.time_out",
-)
+@bug("Machine.time_out", "a wait ends before a copy that is due at that moment is handed over")
 def _(o: Any, self: Any, now: float) -> None:
     for deadline in self._waits.due(now):
         self._wake(deadline.owner, pure().module("_waiting").TIMED_OUT)
     o(self, now)
 
 
-@bug(
-    M,
-    "a get with a long timeout hides a lease that runs out sooner [beanstalkd#174]",
-    "_waiting.Waiting._reckon",
-)
+@bug("Waiting._reckon", "a long wait hides a lease that runs out sooner [beanstalkd#174]")
 def _(o: Any, self: Any) -> None:
     if self.outbox.alarm == inf or not self._waiters:
         o(self)
 
 
-@bug(M, "timeout=0 waits", "_machine.Machine.get")
+@bug("Machine.get", "timeout=0 waits")
 def _(o: Any, self: Any, timeout: Any, *given: Any) -> Any:
     return o(self, None if timeout == 0 else timeout, *given)
 
 
-@bug(M, "close forgets a call that waits [gh-117531, janus#237]", "_machine.Machine._close")
+@bug("Machine._close", "close forgets a call that waits [gh-117531, janus#237]")
 def _(o: Any, self: Any, *given: Any) -> None:
     for waiter in [*self._waiters.values()][:1]:
         self._dismiss(waiter)
     o(self, *given)
 
 
-@bug(M, "a call served just before the close is not told of it", "_machine.Machine._close")
+@bug("Machine._close", "a call served just before the close is not told of it")
 def _(o: Any, self: Any, *given: Any) -> None:
     for grant in self._grants.values():
         grant.waiter = None
@@ -310,49 +274,43 @@ def _(o: Any, self: Any, *given: Any) -> None:
 # -- leases and time
 
 
-@bug(M, "a lease is live at its deadline", "_deadlines.Deadlines.due")
+@bug("Deadlines.due", "a lease is live at its deadline", M)
 def _(o: Any, self: Any, now: float) -> Any:
     return o(self, now - 1e-9)
 
 
-@bug(M, "an expired lease is acked before the reaper runs [river#1302]", "_machine.Machine.ack")
+@bug("Machine.ack", "an expired lease is acked before the reaper runs [river#1302]")
 def _(o: Any, self: Any, *given: Any) -> None:
     unseen(self, lambda: o(self, *given))
 
 
-@bug(
-    M,
-    "what is due at one time is carried out in the order of the grants",
-    "_deadlines.Deadline.key",
-)
+@bug("Deadline.key", "what is due at one time is carried out in the order of the grants")
 def _(_o: Any, self: Any) -> Any:
     return 0.0, self.rank, self.number
 
 
-@bug(
-    M, "delayed values ripen before the leases that are due at that time", "_deadlines.Deadline.key"
-)
+@bug("Deadline.key", "delayed values ripen before the leases that are due at that time")
 def _(_o: Any, self: Any) -> Any:
     return self.time, -self.rank, self.number
 
 
-@bug(M, "extend forgets its timeout", "_machine.Machine.extend")
+@bug("Machine.extend", "extend forgets its timeout")
 def _(o: Any, self: Any, lease: Any, _timeout: Any, now: float) -> None:
     o(self, lease, None, now)
 
 
-@bug(M, "extend falls back to the queue's default", "_machine.Machine.extend")
+@bug("Machine.extend", "extend falls back to the queue's default")
 def _(o: Any, self: Any, lease: Any, timeout: Any, now: float) -> None:
     o(self, lease, self._default if timeout is None else timeout, now)
 
 
-@bug(M, "extend repeats the last extension, not what was granted", "_machine.Machine._start_clock")
+@bug("Machine._start_clock", "extend repeats the last extension, not what was granted")
 def _(o: Any, self: Any, grant: Any, duration: float, now: float) -> None:
     grant.duration = duration
     o(self, grant, duration, now)
 
 
-@bug(M, "an extension that never ends leaves the old deadline", "_machine.Machine.extend")
+@bug("Machine.extend", "an extension that never ends leaves the old deadline")
 def _(o: Any, self: Any, lease: Any, timeout: Any, now: float) -> None:
     if timeout == inf:
         self.deadline(lease, now)
@@ -360,60 +318,50 @@ def _(o: Any, self: Any, lease: Any, timeout: Any, now: float) -> None:
         o(self, lease, timeout, now)
 
 
-@bug(M, "the default of a queue is not heeded by take", "_machine.Machine.take")
+@bug("Machine.take", "the default of a queue is not heeded by take")
 def _(o: Any, self: Any, key: Any, timeout: Any, lease_timeout: Any, now: float) -> Any:
     return o(self, key, timeout, inf if lease_timeout is None else lease_timeout, now)
 
 
-@bug(M, "a lease that a call has waited for never ends", "_machine.Machine.resume")
+@bug("Machine.resume", "a lease that a call has waited for never ends")
 def _(o: Any, self: Any, waiter: Any, now: float) -> Any:
     if waiter.grant is not None:
         waiter.grant.duration = inf
     return o(self, waiter, now)
 
 
-@bug(
-    Q,
-    "the lease's clock starts with the wait [kombu#337, celery#2481]",
-    "_machine.Machine._deliver",
-)
+@bug("Machine._deliver", "the lease's clock starts with the wait [kombu#337, celery#2481]", Q)
 def _(o: Any, self: Any, grant: Any, now: float, action: str, *more: Any) -> Any:
     return o(self, grant, now - 1 if action == "resume" else now, action, *more)
 
 
-@bug(
-    M, "a call that leaves gives its copy back before those that are due", "_machine.Machine.cancel"
-)
+@bug("Machine.cancel", "a call that leaves gives its copy back before those that are due")
 def _(o: Any, self: Any, *given: Any) -> None:
     unseen(self, lambda: o(self, *given))
 
 
-@bug(M, "peek shows what it was before the leases ended that are due", "_machine.Machine.peek")
+@bug("Machine.peek", "peek shows what it was before the leases ended that are due")
 def _(o: Any, self: Any, *given: Any) -> Any:
     return unseen(self, lambda: o(self, *given))
 
 
-def _stood(standing: str) -> Override:
+def _stood(standing: str) -> Any:
     def end(o: Any, self: Any, grant: Any, how: Any) -> Any:
         return o(self, grant, other(how, "RELEASED") if name_of(how) == standing else how)
 
     return end
 
 
-bug(M, "a second ack does not say that it is the second", "_moves.Moves._end")(_stood("ACKED"))
-bug(M, "an expired lease is no LeaseExpiredError", "_moves.Moves._end")(_stood("EXPIRED"))
+bug("Moves._end", "a second ack does not say that it is the second")(_stood("ACKED"))
+bug("Moves._end", "an expired lease is no LeaseExpiredError")(_stood("EXPIRED"))
 
 
-@bug(M, "a lease rebuilt with another key is taken", "_keys.KeyMap.same")
+@bug("KeyMap.same", "a lease rebuilt with another key is taken")
 def _(_o: Any, *_given: Any) -> bool:
     return True
 
 
-@bug(
-    M,
-    "a lease that is rebuilt early is taken for one that is reserved",
-    "_inspection.Inspection._rebuilt",
-)
+@bug("Inspection._rebuilt", "a lease that is rebuilt early is taken for one that is reserved")
 def _(o: Any, self: Any, lease: Any) -> Any:
     grant = self._grants.get(self._issuer.number(lease.token))
     return (
@@ -423,22 +371,22 @@ def _(o: Any, self: Any, lease: Any) -> Any:
     )
 
 
-@bug(M, "all leases of one key are equal", "lease.Lease.__eq__")
+@bug("Lease.__eq__", "all leases of one key are equal")
 def _(_o: Any, self: Any, it: Any) -> bool:
     return bool(self.key == it.key)
 
 
-@bug(M, "a copied lease is another one", "lease.Lease.__reduce__")
+@bug("Lease.__reduce__", "a copied lease is another one")
 def _(_o: Any, self: Any) -> Any:
     return type(self), (self.token.upper(), self.key)
 
 
-@bug(M, "a lease can be changed", "lease.Lease.__setattr__")
+@bug("Lease.__setattr__", "a lease can be changed")
 def _(_o: Any, self: Any, name: str, value: Any) -> None:
     object.__setattr__(self, name, value)
 
 
-@bug(M, "the tokens of all queues are alike", "lease.Issuer.renew")
+@bug("Issuer.renew", "the tokens of all queues are alike")
 def _(_o: Any, self: Any) -> None:
     self.prefix = "12345678-1234-8123-8123-"
 
@@ -446,13 +394,13 @@ def _(_o: Any, self: Any) -> None:
 # -- what is kept
 
 
-@bug(M, "a lease that was acknowledged keeps its value alive", "_moves.Moves._end")
+@bug("Moves._end", "a lease that was acknowledged keeps its value alive")
 def _(o: Any, self: Any, grant: Any, standing: Any) -> Any:
     grant.value = value = o(self, grant, standing)
     return value
 
 
-@bug(M, "a queue that is dropped keeps its values", "_moves.Moves.__del__")
+@bug("Moves.__del__", "a queue that is dropped keeps its values")
 def _(_o: Any, _self: Any) -> None:
     pass
 
@@ -460,49 +408,47 @@ def _(_o: Any, _self: Any) -> None:
 # -- bad input, and what user code can do
 
 
-@bug(M, "NaN is taken for a timeout [trio#837]", "_machine.seconds")
+@bug("_machine.seconds", "NaN is taken for a timeout [trio#837]")
 def _(o: Any, name: str, value: Any) -> Any:
     return inf if value != value else o(name, value)
 
 
-@bug(M, "a lease may last no time", "_machine.lease_seconds")
+@bug("_machine.lease_seconds", "a lease may last no time")
 def _(o: Any, name: str, value: Any) -> Any:
     return 0.0 if value == 0 else o(name, value)
 
 
-@bug(M, "a delay may be less than nothing", "_machine.delay_seconds")
+@bug("_machine.delay_seconds", "a delay may be less than nothing")
 def _(o: Any, value: Any) -> Any:
     return 0.0 if value == -1 else o(value)
 
 
-@bug(M, "a key that raises leaves half an ack behind [bpo-35780, gh-94879]", "_machine.Machine.ack")
+@bug("Machine.ack", "a key that raises leaves half an ack behind [bpo-35780, gh-94879]")
 def _(o: Any, self: Any, *given: Any) -> None:
     self._items -= 1
     o(self, *given)
     self._items += 1
 
 
-@bug(M, "a key's own code may call the queue in the midst of a put", "_moves.Moves._store")
+@bug("Moves._store", "a key's own code may call the queue in the midst of a put")
 def _(o: Any, self: Any, *given: Any) -> Any:
     self._busy = False
     return o(self, *given)
 
 
-@bug(M, "whatever is called in the midst of an operation is done", "_moves.Moves._enter")
+@bug("Moves._enter", "whatever is called in the midst of an operation is done")
 def _(o: Any, self: Any, now: float) -> None:
     self._busy = False
     o(self, now)
 
 
-@bug(
-    M, "a call that is closed in the midst of an operation is forgotten", "_machine.Machine.cancel"
-)
+@bug("Machine.cancel", "a call that is closed in the midst of an operation is forgotten")
 def _(o: Any, self: Any, waiter: Any, now: float) -> None:
     if not self._busy:
         o(self, waiter, now)
 
 
-@bug(M, "values end in the midst of an operation", "_waiting.Waiting._drop")
+@bug("Waiting._drop", "values end in the midst of an operation")
 def _(_o: Any, _self: Any, _value: Any) -> None:
     pass
 
@@ -510,28 +456,26 @@ def _(_o: Any, _self: Any, _value: Any) -> None:
 # -- delays and attempts
 
 
-@bug(M, "a delay postpones what is due sooner", "_moves.Moves._set_time")
+@bug("Moves._set_time", "a delay postpones what is due sooner")
 def _(o: Any, self: Any, entry: Any, delay: float, now: float) -> None:
     if entry.time is not None and now + delay > entry.time.time:
         deadline_of(self, entry, delay, now)
     o(self, entry, delay, now)
 
 
-@bug(
-    M, "a value deferred without a delay waits as long as the failed one", "_moves.Moves._set_time"
-)
+@bug("Moves._set_time", "a value deferred without a delay waits as long as the failed one")
 def _(o: Any, self: Any, entry: Any, delay: float, now: float) -> None:
     if name_of(entry.state) == "DEFERRED" and entry.time is None and delay > 0:
         deadline_of(self, entry, delay, now)
     o(self, entry, delay, now)
 
 
-@bug(M, "a value that was put later is due later, too", "_moves.Moves._set_time")
+@bug("Moves._set_time", "a value that was put later is due later, too")
 def _(o: Any, self: Any, entry: Any, delay: float, now: float) -> None:
     o(self, entry, delay, max(now, entry.time.time if entry.time else now))
 
 
-@bug(M, "a ripened value goes to the front", "_moves.Moves._ripen")
+@bug("Moves._ripen", "a ripened value goes to the front")
 def _(o: Any, self: Any, entry: Any, now: float) -> None:
     o(self, entry, now)
     if entry.list is not None:
@@ -539,14 +483,14 @@ def _(o: Any, self: Any, entry: Any, now: float) -> None:
         self._returned.link_first(entry)
 
 
-@bug(M, "a ripened value is offered to nobody", "_moves.Moves._ripen")
+@bug("Moves._ripen", "a ripened value is offered to nobody")
 def _(o: Any, self: Any, entry: Any, now: float) -> None:
     waiters, self._waiters = self._waiters, {}
     o(self, entry, now)
     self._waiters = waiters
 
 
-@bug(M, "close loses what is delayed", "_machine.Machine._close")
+@bug("Machine._close", "close loses what is delayed")
 def _(o: Any, self: Any, *given: Any) -> None:
     for deadline in [*self.deadlines]:
         if deadline.rank == 1:
@@ -554,7 +498,7 @@ def _(o: Any, self: Any, *given: Any) -> None:
     o(self, *given)
 
 
-@bug(M, "a newer value goes on counting", "_moves.Moves._store")
+@bug("Moves._store", "a newer value goes on counting")
 def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
     entry = self._keys.find(key)
     attempts = entry.attempts if entry is not None and entry.value is not None else 0
@@ -564,7 +508,7 @@ def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
     return stored
 
 
-@bug(M, "an updated copy in flight goes on counting", "_moves.Moves._store")
+@bug("Moves._store", "an updated copy in flight goes on counting")
 def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
     entry = self._keys.find(key)
     newest = entry.leases if entry is not None else None
@@ -575,20 +519,20 @@ def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
     return stored
 
 
-@bug(M, "a reservation counts as an attempt", "_moves.Moves._hand_over")
+@bug("Moves._hand_over", "a reservation counts as an attempt")
 def _(o: Any, self: Any, entry: Any, waiter: Any, now: float) -> None:
     o(self, entry, waiter, now)
     waiter.grant.attempts += 1
 
 
-@bug(M, "a refresh counts as an attempt", "_machine.Machine.refresh")
+@bug("Machine.refresh", "a refresh counts as an attempt")
 def _(o: Any, self: Any, lease: Any, now: float) -> Any:
     value = o(self, lease, now)
     self._live(lease).attempts += 1
     return value
 
 
-@bug(M, "what a refresh has shown is still taken for unseen", "_machine.Machine.refresh")
+@bug("Machine.refresh", "what a refresh has shown is still taken for unseen")
 def _(o: Any, self: Any, lease: Any, now: float) -> Any:
     seen = self._look_up(lease, now).seen
     value = o(self, lease, now)
@@ -596,13 +540,13 @@ def _(o: Any, self: Any, lease: Any, now: float) -> Any:
     return value
 
 
-@bug(M, "superseded misses what is deferred, or another copy", "_machine.Machine.superseded")
+@bug("Machine.superseded", "superseded misses what is deferred, or another copy")
 def _(_o: Any, self: Any, lease: Any, now: float) -> bool:
     grant = self._look_up(lease, now)
     return bool(grant.seen < grant.version)
 
 
-@bug(M, "discard takes what is in flight for waiting", "_machine.Machine.discard")
+@bug("Machine.discard", "discard takes what is in flight for waiting")
 def _(o: Any, self: Any, key: Any, now: float) -> bool:
     found = o(self, key, now)
     entry = self._keys.find(key)
@@ -612,7 +556,7 @@ def _(o: Any, self: Any, key: Any, now: float) -> bool:
 # -- the bound
 
 
-@bug(M, "a slot is not passed on after a cancelled put", "_machine.Machine.cancel")
+@bug("Machine.cancel", "a slot is not passed on after a cancelled put")
 def _(o: Any, self: Any, waiter: Any, now: float) -> None:
     putters = self._putters
     if waiter.ticket in self._slots:
@@ -621,7 +565,7 @@ def _(o: Any, self: Any, waiter: Any, now: float) -> None:
     self._putters = putters
 
 
-@bug(M, "a slot that is not needed after all is not passed on", "_machine.Machine._resume_put")
+@bug("Machine._resume_put", "a slot that is not needed after all is not passed on")
 def _(o: Any, self: Any, waiter: Any, now: float) -> None:
     putters, self._putters = self._putters, type(self._putters)()
     try:
@@ -630,7 +574,7 @@ def _(o: Any, self: Any, waiter: Any, now: float) -> None:
         self._putters = putters
 
 
-@bug(M, "put barges past a put that waits", "_machine.Machine.put")
+@bug("Machine.put", "put barges past a put that waits")
 def _(o: Any, self: Any, *given: Any) -> Any:
     slots = len(self._slots)
     self._maxsize += slots
@@ -640,7 +584,7 @@ def _(o: Any, self: Any, *given: Any) -> Any:
         self._maxsize -= slots
 
 
-@bug(M, "a put that needs no slot waits", "_machine.Machine.put")
+@bug("Machine.put", "a put that needs no slot waits")
 def _(
     o: Any, self: Any, key: Any, value: Any, policy: Any, delay: Any, timeout: Any, now: float
 ) -> Any:
@@ -651,13 +595,13 @@ def _(
     return o(self, key, value, policy, delay, timeout, now)
 
 
-@bug(M, "a copy that comes back needs a slot of its own", RETURN)
+@bug("Moves._return", "a copy that comes back needs a slot of its own")
 def _(o: Any, self: Any, *given: Any) -> None:
     o(self, *given)
     self._items += 1
 
 
-@bug(M, "a put that has timed out is carried out all the same", "_machine.Machine.time_out")
+@bug("Machine.time_out", "a put that has timed out is carried out all the same")
 def _(o: Any, self: Any, now: float) -> None:
     puts = [*self._putters]
     o(self, now)
@@ -669,53 +613,53 @@ def _(o: Any, self: Any, now: float) -> None:
 # -- the end
 
 
-@bug(M, "shutdown ends calls too soon", "_machine.Machine.shutdown")
+@bug("Machine.shutdown", "shutdown ends calls too soon")
 def _(o: Any, self: Any, now: float) -> None:
     o(self, now)
     for waiter in [*self._getters]:
         self._wake(waiter, pure().module("_waiting").ENDED)
 
 
-@bug(M, "calls of a shut queue end too late", "_moves.Moves._conclude")
+@bug("Moves._conclude", "calls of a shut queue end too late")
 def _(o: Any, self: Any, now: float, entry: Any = None) -> None:
     if self._phase.value != "shut" or self._joiners.first is not None:
         o(self, now, entry)
 
 
-@bug(M, "a take of a shut queue does not see that its key is gone", "_moves.Moves._conclude")
+@bug("Moves._conclude", "a take of a shut queue does not see that its key is gone")
 def _(o: Any, self: Any, now: float, _entry: Any = None) -> None:
     o(self, now)
 
 
-@bug(M, "shutdown lets puts go on that have a slot", "_moves.Moves._revoke_slots")
+@bug("Moves._revoke_slots", "shutdown lets puts go on that have a slot")
 def _(o: Any, self: Any) -> None:
     if self._phase.value == "closed":
         o(self)
 
 
-@bug(M, "drain forgets what is in flight, and so what is deferred", "_moves.Moves._drained")
+@bug("Moves._drained", "drain forgets what is in flight, and so what is deferred")
 def _(_o: Any, self: Any) -> bool:
     return self._returned.first is self._arrived.first is None
 
 
-@bug(M, "drain waits for what is delayed", "_moves.Moves._drained")
+@bug("Moves._drained", "drain waits for what is delayed")
 def _(_o: Any, self: Any) -> bool:
     return bool(self._items == 0)
 
 
-@bug(M, "a drain that is cancelled closes the queue all the same", "_moves.drains")
+@bug("_moves.drains", "a drain that is cancelled closes the queue all the same")
 def _(_o: Any, waiter: Any) -> bool:
     return bool(waiter.kind == "drain")
 
 
-@bug(M, "join returns with a lease live", "_machine.Machine.join")
+@bug("Machine.join", "join returns with a lease live")
 def _(o: Any, self: Any, *given: Any) -> Any:
     if self._returned.first is self._arrived.first is None:
         return None
     return o(self, *given)
 
 
-@bug(M, "a join that waits is not told of the end", "_machine.Machine.join")
+@bug("Machine.join", "a join that waits is not told of the end")
 def _(o: Any, self: Any, *given: Any) -> Any:
     waiter = o(self, *given)
     self._ending = False
@@ -725,12 +669,12 @@ def _(o: Any, self: Any, *given: Any) -> Any:
 # -- the shell
 
 
-@bug(Q, "a queue can be used from any loop", "_shell.Shell._check_loop")
+@bug("Shell._check_loop", "a queue can be used from any loop")
 def _(_o: Any, self: Any) -> None:
     self._loop = get_running_loop()
 
 
-@bug(Q, "a get that is closed while it waits stays in the queue", "_queue.LeasedKeyQueue._wait")
+@bug("LeasedKeyQueue._wait", "a get that is closed while it waits stays in the queue")
 async def _(_o: Any, self: Any, waiter: Any) -> Any:
     try:
         await waiter.caller
@@ -740,11 +684,7 @@ async def _(_o: Any, self: Any, waiter: Any) -> Any:
         raise
 
 
-@bug(
-    Q,
-    "a call that is driven on in the midst of an operation keeps its copy",
-    "_queue.LeasedKeyQueue._wait",
-)
+@bug("LeasedKeyQueue._wait", "a call driven on in the midst of an operation keeps its copy")
 async def _(_o: Any, self: Any, waiter: Any) -> Any:
     try:
         await waiter.caller
@@ -754,55 +694,51 @@ async def _(_o: Any, self: Any, waiter: Any) -> Any:
     return self._resume(waiter)
 
 
-@bug(
-    Q,
-    "a call that is served is given another future, which nobody waits for",
-    "_shell.Shell._deliver",
-)
+@bug("Shell._deliver", "a call that is served is given another future, which nobody waits for")
 def _(o: Any, self: Any, *given: Any) -> None:
     for waiter in self._outbox.woken:
         waiter.caller = self._loop.create_future()
     o(self, *given)
 
 
-@bug(Q, "only one of the calls that are served is woken", "_shell.Shell._deliver")
+@bug("Shell._deliver", "only one of the calls that are served is woken")
 def _(o: Any, self: Any, *given: Any) -> None:
     while len(self._outbox.woken) > 1:
         self._outbox.woken.pop()
     o(self, *given)
 
 
-@bug(Q, "a cancelled call stays in the queue [trio#548, aiohttp#9670]", "_shell.Shell._leave")
+@bug("Shell._leave", "a cancelled call stays in the queue [trio#548, aiohttp#9670]")
 def _(_o: Any, _self: Any, _waiter: Any) -> None:
     pass
 
 
-@bug(Q, "the timer outlives what it was for [hertzbeat#4201]", "_shell.Shell._arm")
+@bug("Shell._arm", "the timer outlives what it was for [hertzbeat#4201]")
 def _(o: Any, self: Any, alarm: float) -> None:
     self._timer = None
     o(self, alarm)
 
 
-@bug(Q, "the timer is late", "_shell.Shell._arm")
+@bug("Shell._arm", "the timer is late")
 def _(o: Any, self: Any, alarm: float) -> None:
     o(self, alarm + 0.25)
 
 
-@bug(Q, "what the timer ends is told to nobody", "_machine.Machine.time_out")
+@bug("Machine.time_out", "what the timer ends is told to nobody", Q)
 def _(o: Any, self: Any, now: float) -> None:
     o(self, now)
     self.outbox.woken.clear()
 
 
-replaced(
-    Q,
-    "a wake-up after a cancellation is an InvalidStateError [asyncio#255]",
+bug(
     "_shell.InvalidStateError",
-    lambda _: ArithmeticError,
-)
+    "a wake-up after a cancellation is an InvalidStateError [asyncio#255]",
+    Q,
+    ArithmeticError,
+)(None)
 
 
-@bug(Q, "the timeout of take is not passed on", "_shell.Shell._take")
+@bug("Shell._take", "the timeout of take is not passed on")
 def _(o: Any, self: Any, key: Any, _timeout: Any, lease_timeout: Any) -> Any:
     return o(self, key, None, lease_timeout)
 
@@ -813,27 +749,23 @@ def _undelivered(o: Any, self: Any, *given: Any) -> Any:
         return o(self, *given)
 
 
-bug(Q, "what a put sets going is told by the next operation only", "_shell.Shell._put")(
-    _undelivered
-)
-bug(Q, "an extension is told by the next operation only", "_shell.Shell.extend_nowait")(
-    _undelivered
-)
+bug("Shell._put", "what a put sets going is told by the next operation only")(_undelivered)
+bug("Shell.extend_nowait", "an extension is told by the next operation only")(_undelivered)
 
 
-@bug(Q, "values end before the caller's future is in place", "_machine.Machine.take")
+@bug("Machine.take", "values end before the caller's future is in place", Q)
 def _(o: Any, self: Any, *given: Any) -> Any:
     result = o(self, *given)
     self.outbox.dropped.clear()
     return result
 
 
-@bug(Q, "a delay is counted from the start of the loop's clock", "_machine.Machine._resume_put")
+@bug("Machine._resume_put", "a delay is counted from the start of the loop's clock", Q)
 def _(o: Any, self: Any, waiter: Any, _now: float) -> None:
     o(self, waiter, 0.0)
 
 
-@bug(Q, "async for ends in an error", "_queue.LeasedKeyQueue.__anext__")
+@bug("LeasedKeyQueue.__anext__", "async for ends in an error")
 async def _(_o: Any, self: Any) -> Any:
     return await self.get()
 
@@ -841,31 +773,29 @@ async def _(_o: Any, self: Any) -> Any:
 # -- the list and the deadlines
 
 
-@bug(L, "the second node does not know the first", "_linkedlist.LinkedList.link_first")
+@bug("LinkedList.link_first", "the second node does not know the first")
 def _(o: Any, self: Any, node: Any) -> None:
     o(self, node)
     if node.next is not None:
         node.next.prev = None
 
 
-@bug(L, "an unlinked node keeps its neighbours", "_linkedlist.LinkedList.unlink")
+@bug("LinkedList.unlink", "an unlinked node keeps its neighbours")
 def _(o: Any, self: Any, node: Any) -> None:
     neighbours = node.prev, node.next
     o(self, node)
     node.prev, node.next = neighbours
 
 
-@bug(L, "a node may be unlinked from a list that it is not in", "_linkedlist.LinkedList.unlink")
+@bug("LinkedList.unlink", "a node may be unlinked from a list that it is not in")
 def _(o: Any, self: Any, node: Any) -> None:
     o(self if node.list is None else node.list, node)
 
 
-replaced(
-    D, "every duration that was ever used keeps its lane", "_deadlines.IDLE_LANES", lambda _: 999
-)
+bug("_deadlines.IDLE_LANES", "every duration that was ever used keeps its lane", D, 999)(None)
 
 
-@bug(D, "idle lanes are swept out, and their times stay", "_deadlines.Deadlines._open")
+@bug("Deadlines._open", "idle lanes are swept out, and their times stay")
 def _(o: Any, self: Any, duration: float) -> Any:
     heap = [*self._heap]
     lane = o(self, duration)
@@ -873,14 +803,12 @@ def _(o: Any, self: Any, duration: float) -> Any:
     return lane
 
 
-@bug(D, "lanes are swept out, and what is left of the heap is none", "_deadlines.heapify")
+@bug("_deadlines.heapify", "lanes are swept out, and what is left of the heap is none", D)
 def _(_o: Any, _heap: Any) -> None:
     pass
 
 
-@bug(
-    D, "the last deadline is said to be gone while there are others", "_deadlines.Deadlines.remove"
-)
+@bug("Deadlines.remove", "the last deadline is said to be gone while there are others")
 def _(o: Any, self: Any, deadline: Any) -> None:
     lane = deadline.list
     o(self, deadline)
@@ -888,7 +816,7 @@ def _(o: Any, self: Any, deadline: Any) -> None:
         self.soonest = inf
 
 
-@bug(D, "a clock that steps back sets the deadlines out of order", "_deadlines.Deadlines.add")
+@bug("Deadlines.add", "a clock that steps back sets the deadlines out of order")
 def _(o: Any, self: Any, deadline: Any, duration: float, now: float) -> None:
     self._latest = -inf
     o(self, deadline, duration, now)

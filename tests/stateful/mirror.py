@@ -65,7 +65,7 @@ waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**40
 picks = st.integers(0, 9)  # one of several, counted round
 many = st.integers(0, 35)
 orders = st.permutations(NAMES)
-uses = st.sampled_from(["ack", "release", "release", "extend", "refresh", "superseded", "deadline"])
+uses = st.sampled_from(["ack", "release", "release", "extend", "extend", "refresh", "deadline"])
 kinds = st.sampled_from(["get", "take", "take", "join"])
 meddling = st.sampled_from(
     ["put", "put", "get", "discard", "qsize", "close", "call", "call", "call"]
@@ -545,7 +545,7 @@ class Mirror(Counted):
         self.pass_time(moment)
         if granted := self.pick_lease(pick):
             self.use(method, granted, front, number)
-            if pick % 2 and front:  # from the duration that was granted, not from the last one
+            if method == "extend":  # from the duration that was granted, not from the last one
                 self.both("extend", granted, None)
             self.both("superseded", granted)
 
@@ -815,19 +815,18 @@ class Mirror(Counted):
         """More than a bounded queue can hold; then somebody leaves, or something does."""
         if self.model.maxsize == inf:
             return
-        for name in order:
-            self.do_put(name, "update", pick % 4, timeout)
-        if pick % 3 == 0:
-            self.leave(pick, moment, pick)
-            return
-        self.both("discard", order[pick % 4])
-        if pick == 1:
-            self.leave(pick, moment, pick)
-        self.do_put(order[0], policy, 0, None)
+        for name in (*order, order[3]):
+            self.do_put(name, policy, pick % 4, timeout)
         self.pass_time(moment)
+        if pick % 3 == 0:
+            self.leave(pick, NOW, pick)
+        for name in order[: 1 + pick % 3]:
+            self.both("discard", name)
+        if pick == 1:
+            self.leave(pick, NOW, pick)
         if pick == 4:
             self.both("shutdown")
-        for call in self.over()[: pick % 3]:
+        for call in self.over()[: pick % 4]:
             self.both("resume", call)
 
     @rule(pick=picks, moment=moments)
