@@ -58,6 +58,7 @@ def backoff(
 
 
 DEFAULT_BACKOFF: Final = backoff()
+RAISED_BY_THE_LOOP: Final = (SystemExit, KeyboardInterrupt)  # at once, as well as by the task
 
 
 async def run_workers(
@@ -150,7 +151,9 @@ class _Pool(Generic[K, V]):
         errors = [raised for w in workers if not w.cancelled() and (raised := w.exception())]
         for other in errors[1:]:
             errors[0].add_note(f"Another worker ended with {line(other)}")
-        return errors[0] if errors else stopped
+        if not errors or (stopped is not None and isinstance(errors[0], RAISED_BY_THE_LOOP)):
+            return stopped
+        return errors[0]
 
     @property
     def stopping(self) -> bool:

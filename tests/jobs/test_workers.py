@@ -25,7 +25,7 @@ from tests.subject import (
     backoff,
     run_workers,
 )
-from tests.virtual import jump, quiet, running, ticks
+from tests.virtual import VirtualLoop, jump, quiet, running, ticks
 
 Queue = LeasedKeyQueue[str, Any]
 AnyJob = Job[str, Any]
@@ -527,6 +527,35 @@ async def test_a_base_exception_stops_all_and_comes_out_as_it_is(how: str) -> No
     shown = await left(queue)
     assert sorted(shown) == [*"abcdef"]
     assert shown[-3:] == [*"def"]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_ends_the_program_ends_it_without_a_complaint(error: type[BaseException]) -> None:
+    """The loop raises it at once, and the runner then cancels all tasks."""
+    left: list[Any] = []
+
+    async def main() -> None:
+        queue = await a_queue(*"abc")
+
+        async def handler(job: AnyJob) -> None:
+            await asyncio.sleep(1)
+            if job.key == "b":
+                raise error
+            await asyncio.sleep(10)
+
+        try:
+            await run_workers(queue, handler, concurrency=2)
+        finally:
+            left.extend(await queue.available_items())
+
+    complaints: list[Any] = []
+    loop = VirtualLoop()
+    with pytest.raises(error), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        runner.run(main())
+    gc.collect()
+    assert [key for key, _ in left] == ["a", "b", "c"]
+    assert complaints == []
 
 
 async def test_of_two_base_exceptions_one_comes_out_and_tells_of_the_other() -> None:
