@@ -78,7 +78,7 @@ class Graph:
     def _times(self, constant: str) -> dict[str, float]:
         """What a function of calls says, which MC.tla defines and the manifest names."""
         text = (tlc.SPEC / "MC.tla").read_text()
-        definitions = dict(re.findall(r"^(\w+) *== (\w+ :> .*)$", text, re.M))
+        definitions = dict(re.findall(r"^(\w+) *== (\w+ :> .*)$", text, re.MULTILINE))
 
         def pairs(name: str) -> Iterator[tuple[str, float]]:
             for part in definitions[name].split(" @@ "):
@@ -157,10 +157,8 @@ def _calls(text: str) -> tuple[tuple[Label, str], ...]:
 
 
 _NAMES = {"TRUE": True, "FALSE": False, "frozenset": frozenset, "__builtins__": {}}
-_MARKS = {
-    **{"<<>>": "()", "<<": "(", ">>": ",)"},
-    **{"{}": "frozenset()", "{": "frozenset((", "}": ",))"},
-}
+_MARKS = {"<<>>": "()", "<<": "(", ">>": ",)"}
+_MARKS |= {"{}": "frozenset()", "{": "frozenset((", "}": ",))"}
 
 
 def _translated(match: re.Match[str]) -> str:

@@ -184,8 +184,8 @@ class Player:
         else:
             self._accepted(key, value)
 
-    def put_waits(self, call: str, *what: str) -> None:
-        self.put(*what, call)
+    def put_waits(self, call: str, key: str, policy: str, delay: str) -> None:
+        self.put(key, policy, delay, call)
 
     def _accepted(self, key: str, value: int) -> None:
         self.newest[key] = len(self.values)
@@ -284,10 +284,12 @@ class Player:
         if self.delivered is not None:
             assert self.delivered in [(*row[:3], *row[4:]) for row in flight], self.delivered
         stored: dict[str, list[int]] = {}
+        versions = []
         for key, value, version, *_ in (*returned, *arrived, *delayed, *deferred, *out):
             assert self.values[version] == value, f"version {version} of {key} is {value}"
             stored.setdefault(key, []).append(version)
-        groups = [sum(stored.values(), [])] if self.all_keys else stored.values()
+            versions.append(version)
+        groups = [versions] if self.all_keys else stored.values()
         rank = {v: place for group in groups for place, v in enumerate(sorted(group), 1)}
         assert puts == len(self.values) - 1
         calls = {waiter.ticket: name for name, waiter in self.calls.items()}

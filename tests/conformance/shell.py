@@ -8,7 +8,7 @@ it; it goes round, so that the queue's timer rings, only in `time_out`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -135,40 +135,28 @@ class ShellEngine:
 
 
 class NowaitEngine(ShellEngine):
-    """The same, with plain methods wherever there is one, before it waits."""
+    """The same, by plain methods wherever there is one, before it waits."""
 
     def put(self, key: str, value: int, policy: Any, delay: float, timeout: Any, now: float) -> Any:
-        def nowait() -> None:
-            self.queue.put_nowait(key, value, if_in_flight=policy, delay=delay)
-
-        return self._try(
-            nowait, now, timeout, lambda: super(NowaitEngine, self).put(
-                key, value, policy, delay, timeout, now
-            )
-        )
-
-    def get(self, timeout: float, lease_timeout: float, now: float) -> Any:
-        return self._try(
-            lambda: self.queue.get_nowait(lease_timeout=lease_timeout), now, timeout,
-            lambda: super(NowaitEngine, self).get(timeout, lease_timeout, now)
-        )
-
-    def take(self, key: str, timeout: float, lease_timeout: float, now: float) -> Any:
-        return self._try(
-            lambda: self.queue.take_nowait(key, lease_timeout=lease_timeout), now, timeout,
-            lambda: super(NowaitEngine, self).take(key, timeout, lease_timeout, now)
-        )
-
-    def _try(
-        self, nowait: Callable[[], Any], now: float, timeout: float, wait: Callable[[], Any]
-    ) -> Any:
         self.loop.now = now
         try:
-            return nowait()
-        except (asyncio.QueueFull, asyncio.QueueEmpty):
-            if timeout > 0:
-                return wait()
-            raise TimeoutError from None
+            return self.queue.put_nowait(key, value, if_in_flight=policy, delay=delay)
+        except asyncio.QueueFull:
+            return super().put(key, value, policy, delay, timeout, now)
+
+    def get(self, timeout: float, lease_timeout: float, now: float) -> Any:
+        self.loop.now = now
+        try:
+            return self.queue.get_nowait(lease_timeout=lease_timeout)
+        except asyncio.QueueEmpty:
+            return super().get(timeout, lease_timeout, now)
+
+    def take(self, key: str, timeout: float, lease_timeout: float, now: float) -> Any:
+        self.loop.now = now
+        try:
+            return self.queue.take_nowait(key, lease_timeout=lease_timeout)
+        except asyncio.QueueEmpty:
+            return super().take(key, timeout, lease_timeout, now)
 
     def ack(self, lease: Any, now: float) -> None:
         self.loop.now = now

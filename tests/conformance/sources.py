@@ -1,120 +1,180 @@
-"""Where recorded runs come from: the state machines, and the example program.
-
-Each is run as it is, with a core in it that writes down what it does.
-"""
+"""Where recorded runs come from: the machine at random, the queue under load, an example."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from importlib.util import module_from_spec, spec_from_file_location
-from math import floor
+from math import inf
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
 from rich.progress import Progress
 
-from tests.conformance import traces
-from tests.conformance.recording import RecordingCore, record
-from tests.conformance.traces import Run
-from tests.stateful.core_machine import CoreMachine
-from tests.stateful.mirror import Mirror
-from tests.stateful.queue_machine import QueueMachine
+from tests.conformance.traces import Recorder
+from tests.subject import InFlightPolicy, LeasedKeyQError, LeasedKeyQueue, module
+from tests.virtual import run as run_in_virtual_time
+from tests.virtual import running
 
-UNIT = 0.25  # of the times in the runs of the machines
 EXAMPLE = Path(__file__).parents[2] / "examples" / "index_tree.py"
+FINE = 1e-5  # seconds: the unit for runs in real time
+POLICIES: tuple[InFlightPolicy, ...] = ("update", "reject", "buffer", "defer")
+WAITS = ("WAITING", "RESERVED")
 
 
-def by_units(now: float) -> float:
-    """A time in whole units: what the machines have just before a deadline is one before."""
-    return floor(now / UNIT) * UNIT
+class Gone:
+    """The caller of a call that was cancelled, and has not come to yet."""
+
+    def cancelled(self) -> bool:
+        return True
 
 
-class Recorded(Mirror):
-    """A machine that keeps to whole units of time, and looks after every step."""
+def of_the_machine(seed: int, events: int = 60) -> Recorder:
+    """Every kind of call, with every kind of argument."""
+    rng = random.Random(seed)
+    maxsize = rng.choice((0, 0, 1, 2, 3))
+    machine: Any = module("_machine").Machine(None, maxsize)
+    recorder = Recorder(machine, maxsize)
+    now = 0.0
+    calls: list[Any] = []
+    leases: list[Any] = []
+    gone: list[Any] = []
 
-    events: list[str]
+    def begun(outcome: Any) -> None:
+        if type(outcome) is tuple:
+            leases.append(outcome[2])
+        elif outcome is not None and not isinstance(outcome, bool):
+            calls.append(outcome)
 
-    def set_clock(self, now: float) -> None:
-        super().set_clock(by_units(now))
+    while len(recorder.events) < events:
+        now += rng.choice((0, 0, 0, 0, 0, 1, 1, 2))
+        key, wait, delay = rng.choice("abc"), rng.choice((inf, 0, 1, 3)), rng.choice((0, 0, 1, 4))
+        lease = rng.choice(leases[-4:]) if leases else None
+        try:
+            match rng.choice("ppppggtrrrrchoaaallxfdjk" + "qsz" * (len(recorder.events) > 45)):
+                case "p":
+                    begun(machine.put(key, object(), rng.choice(POLICIES), delay, wait, now))
+                case "g":
+                    begun(machine.get(wait, rng.choice((None, 1, 2, 4)), now))
+                case "t":
+                    begun(machine.take(key, wait, rng.choice((None, 1, 2, 4)), now))
+                case "r" if over := [c for c in calls if c.outcome.name != "WAITING"]:
+                    calls.remove(call := rng.choice(over))
+                    begun(machine.resume(call, now))
+                case "c" if waiting := [c for c in calls if c.outcome.name in WAITS]:
+                    calls.remove(call := rng.choice(waiting))
+                    if call.kind == "drain" or rng.random() < 0.5:
+                        machine.cancel(call, now)
+                    else:  # it leaves, which is noticed later
+                        call.caller = Gone()
+                        gone.append(call)
+                case "h":
+                    for call in gone:
+                        if call.outcome.name in WAITS:
+                            machine.cancel(call, now)
+                    gone.clear()
+                case "o":
+                    machine.time_out(now)
+                case "a" if lease:
+                    machine.ack(lease, now)
+                case "l" if lease:
+                    front = delay == 0 and rng.random() < 0.5
+                    machine.release(lease, front, delay, now)
+                case "x" if lease:
+                    machine.extend(lease, rng.choice((None, 2, inf)), now)
+                case "f" if lease:
+                    machine.refresh(lease, now)
+                case "d":
+                    machine.discard(key, now)
+                case "j":
+                    begun(machine.join(wait, now))
+                case "k":
+                    recorder.look(now)
+                case "q":
+                    begun(machine.drain(wait or 2, now))
+                case "s":
+                    machine.shutdown(now)
+                case "z" if rng.random() < 0.5:
+                    machine.close(now)
+        except (LeasedKeyQError, TimeoutError):
+            continue  # refused
+    recorder.look(now)
+    return recorder
 
-    def check(self) -> None:
-        super().check()
-        self.recording.look(self.now)
 
-    @property
-    def recording(self) -> Any:
-        """The core that writes down what it does."""
-        raise NotImplementedError
+def of_the_queue(seed: int) -> Recorder:
+    """Producers and workers on the public API; workers stall, fail and are cancelled."""
+    rng = random.Random(seed)
+    maxsize = rng.choice((0, 2, 4))
+
+    async def work() -> Recorder:
+        queue: LeasedKeyQueue[str, int] = LeasedKeyQueue(default_lease_timeout=3, maxsize=maxsize)
+        recorder = Recorder(queue._machine, maxsize)
+
+        async def produce() -> None:
+            for value in range(15):
+                policy, delay = rng.choice(POLICIES), rng.choice((0, 0, 1, 3))
+                options: Any = {"if_in_flight": policy, "delay": delay, "timeout": 9}
+                try:
+                    await queue.put(rng.choice("abcd"), value, **options)
+                except (TimeoutError, LeasedKeyQError):
+                    continue
+                await asyncio.sleep(rng.choice((0, 0, 1)))
+
+        async def consume() -> None:
+            while True:
+                take = rng.random() < 0.3
+                try:
+                    got = await (queue.take(rng.choice("abcd"), 2) if take else queue.get(5))
+                    await asyncio.sleep(rng.choice((0, 1, 2, 4)))
+                    if await queue.superseded(got[2]):
+                        await queue.refresh(got[2])
+                    if rng.random() < 0.6:
+                        await queue.ack(got[2])
+                    elif rng.random() < 0.5:
+                        await queue.release(got[2], requeue_front=rng.random() < 0.5)
+                    else:
+                        await queue.release(got[2], delay=rng.choice((1, 2)))
+                except (TimeoutError, LeasedKeyQError):
+                    await asyncio.sleep(0)
+
+        workers = [asyncio.create_task(consume()) for _ in range(3)]
+        producer = asyncio.create_task(produce())
+        for _ in range(6):
+            await asyncio.sleep(rng.choice((1, 2)))
+            index = rng.randrange(3)
+            workers[index].cancel()
+            workers[index] = asyncio.create_task(consume())
+            recorder.look(running().time())
+        await queue.discard(rng.choice("abcd"))
+        producer.cancel()
+        await queue.drain(rng.choice((1, 3, None)))
+        recorder.look(running().time())
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(producer, *workers, return_exceptions=True)
+        return recorder
+
+    return run_in_virtual_time(work())
 
 
-class RecordedCoreMachine(Recorded, CoreMachine):
-    def open(self, default: float | None) -> None:
-        super().open(default)
-        self.events = []
-        self.core = self.in_names["core"] = RecordingCore(self.events.append, default)
-
-    @property
-    def recording(self) -> Any:
-        return self.core
-
-
-class RecordedQueueMachine(Recorded, QueueMachine):
-    def open(self, default: float | None) -> None:
-        super().open(default)
-        self.events = []
-        record(self.queue, self.events.append)
-
-    @property
-    def recording(self) -> Any:
-        return self.queue._core
-
-
-def runs_of(machine: type[Recorded], examples: int) -> list[Run]:
-    """What was recorded in so many runs of a machine."""
-    runs: list[Run] = []
-
-    class Kept(machine):  # type: ignore[misc, valid-type]
-        def teardown(self) -> None:
-            super().teardown()
-            runs.append(traces.read(self.events))
-
-    often = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=[*HealthCheck],
-    )
-    run_state_machine_as_test(Kept, settings=often)
-    return runs
-
-
-def _example() -> ModuleType:
+def of_the_example(folder: Path, seed: int) -> Recorder:
+    """The example program indexes a folder, in real time."""
     spec = spec_from_file_location("index_tree", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run_of_the_example(folder: Path, seed: int) -> Run:
-    """Index a folder by the example program, whose queue is recorded."""
-    example: Any = _example()
-    lines: list[str] = []
+    example: Any = module_from_spec(spec)
+    spec.loader.exec_module(example)
+    recorders: list[Recorder] = []
     make = example.LeasedKeyQueue
 
     class Recorded:
         """What the program calls to make its queue."""
 
         def __class_getitem__(cls, _: object) -> Any:
-            def open_queue(**options: float) -> Any:
+            def open_queue(**options: Any) -> Any:
                 queue = make(**options)
-                record(queue, lines.append)
+                recorders.append(Recorder(queue._machine, options.get("maxsize", 0)))
                 return queue
 
             return open_queue
@@ -123,4 +183,5 @@ def run_of_the_example(folder: Path, seed: int) -> Run:
     indexer = example.Indexer(folder, workers=4, lease_timeout=0.1, seed=seed)
     asyncio.run(indexer.run(Progress(disable=True)))
     assert not [*indexer.problems()]
-    return traces.read(lines)
+    (recorder,) = recorders
+    return recorder

@@ -2,239 +2,200 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import itertools
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conformance import sources, traces
-from tests.conformance.recording import OPERATIONS, RecordingCore
-from tests.conformance.traces import Run
-from tests.subject import InFlightPolicy, LeasedKeyQError, LeasedKeyQueue
-from tests.virtual import run as run_in_virtual_time
+from tests.conformance.traces import STEPS, Event, Recorder
+from tests.subject import LeasedKeyQError, module
 
 Report = Callable[[str, object], None]
 pytestmark = [pytest.mark.timeout(600)]
 with_others = pytest.mark.xdist_group("traces")
 
-# Of the machines together, at least.
-RUNS, EVENTS = 1_000, 50_000
-SHARES: dict[str, tuple[type[sources.Recorded], int, int]] = {
-    "core": (sources.RecordedCoreMachine, 700, 35_000),
-    "queue": (sources.RecordedQueueMachine, 300, 15_000),
-}
-assert sum(runs for _, runs, _ in SHARES.values()) == RUNS
-assert sum(events for _, _, events in SHARES.values()) == EVENTS
+
+def accept(record: Report, what: str, runs: Sequence[Recorder], unit: float = 1) -> None:
+    """TLC accepts them all."""
+    found, events = traces.accepted(runs, unit)
+    rejected = sorted({*range(len(runs))} - found)
+    assert not rejected, f"{rejected}:\n{traces.explained(runs[rejected[0]], unit)}"
+    record("replay", f"{len(runs):,} runs of {what} ({events:,} events) accepted by TLC")
 
 
-def report(record: Report, what: str, runs: int, events: int) -> None:
-    record("replay", f"{runs:,} runs of {what} ({events:,} events) accepted by TLC")
+@with_others
+def test_runs_are_accepted(record_property: Report) -> None:
+    runs = [sources.of_the_machine(seed) for seed in range(60)]
+    runs += [sources.of_the_queue(seed) for seed in range(20)]
+    accept(record_property, "machine and queue", runs)
+    met = {event.action for run in runs for event in run.events}
+    assert met >= {"put", "get", "take", "resume", "cancel", "ack", "release", "extend", "refresh"}
+    assert met >= {"discard", "join", "drain", "shutdown", "close", "time_out", *STEPS}
 
 
-@pytest.mark.parametrize(
-    "share", [pytest.param(name, marks=pytest.mark.xdist_group(f"{name} runs")) for name in SHARES]
-)
-def test_runs_of_the_machines_are_accepted(share: str, record_property: Report) -> None:
-    machine, least_runs, least_events = SHARES[share]
-    runs = sources.runs_of(machine, least_runs)
-    events = 0
-    for start in range(0, len(runs), 250):
-        some = runs[start : start + 250]
-        found, length = traces.accepted(some, sources.UNIT)
-        rejected = sorted(set(range(len(some))) - found)
-        assert not rejected, f"rejected, the first of {len(rejected)}: {some[rejected[0]]}"
-        events += length
-    report(record_property, f"the state machine of the {share}", len(runs), events)
-    assert len(runs) >= least_runs
-    assert events >= least_events
-    met = {(event["op"], event.get("error")) for run in runs for event in run}
-    assert {(op, None) for op in OPERATIONS} <= met
-    assert {"TypeError", "ValueError", "BoomError", *traces.ERRORS} <= {error for _, error in met}
-    rebuilt = [event for run in runs for event in run if "rebuilt" in event]
-    assert any("error" in event for event in rebuilt)
-    assert any("error" not in event for event in rebuilt)
+@pytest.mark.deep
+@pytest.mark.parametrize("part", range(4))
+def test_many_runs_are_accepted(part: int, record_property: Report) -> None:
+    seeds = range(1000 + part * 250, 1250 + part * 250)
+    accept(record_property, "the machine", [sources.of_the_machine(seed) for seed in seeds])
+    accept(record_property, "the queue", [sources.of_the_queue(seed) for seed in seeds])
 
 
 @with_others
 def test_runs_of_the_example_are_accepted(tmp_path: Path, record_property: Report) -> None:
-    for number in range(40):
+    for number in range(30):
         tmp_path.joinpath(f"{number}.txt").write_text("x" * number)
-    runs = [sources.run_of_the_example(tmp_path, seed) for seed in range(3)]
-    found, events = traces.accepted(runs, traces.FINE)
-    report(record_property, "the example program", len(found), events)
-    assert found == set(range(len(runs)))
-    met = {event.get("error") for run in runs for event in run}
-    assert "LeaseExpiredError" in met, "no worker stalled"
+    runs = [sources.of_the_example(tmp_path, seed) for seed in range(2)]
+    accept(record_property, "the example program", runs, sources.FINE)
+    assert "expire" in {event.action for run in runs for event in run.events}, "no worker stalled"
 
 
-@with_others
-def test_random_runs_are_accepted(record_property: Report) -> None:
-    runs = [traces.random_run(seed) for seed in range(100)]
-    found, events = traces.accepted(runs)
-    report(record_property, "the core, at random", len(found), events)
-    assert found == set(range(len(runs)))
+def scenario() -> Recorder:
+    """A bit of everything, looked at after each step."""
+    machine: Any = module("_machine").Machine(None, 2)
+    recorder = Recorder(machine, 2)
+    now = 0.0
+
+    def do(operation: str, *arguments: object) -> Any:
+        try:
+            return getattr(machine, operation)(*arguments, now)
+        finally:
+            recorder.look(now)
+
+    do("put", "a", 1, "update", 0, None)
+    do("put", "b", 2, "update", 3, None)
+    putter = do("put", "c", 3, "reject", 0, 9)
+    lease = do("get", None, 5)[2]
+    do("put", "a", 4, "update", 0, 0)
+    do("refresh", lease)
+    do("put", "a", 5, "defer", 0, 0)
+    do("release", lease, False, 2)  # what was deferred had no delay
+    taker = do("take", "b", None, 2)
+    joiner = do("join", None)
+    now = 1.0
+    lease = do("take", "a", None, 2)[2]
+    do("extend", lease, 4)
+    now = 4.0
+    do("time_out")  # b ripens
+    do("ack", lease)
+    do("resume", putter)
+    lease_b = do("resume", taker)[2]
+    do("get", None, 1)
+    now = 5.0
+    lease_c = do("get", None, None)[2]  # again
+    do("put", "c", 6, "defer", 2, 0)
+    do("discard", "c")
+    getter, other = do("get", 3, 9), do("get", 1, None)
+    now = 6.0
+    do("time_out")
+    with suppress(TimeoutError):
+        do("resume", other)
+    lease_b = do("resume", getter)[2]
+    do("release", lease_b, False, 1)
+    do("put", "b", 7, "update", 5, 0)
+    now = 7.0
+    lease_b = do("get", None, None)[2]
+    do("shutdown")
+    taker, drainer = do("take", "c", None, None), do("drain", None)
+    do("ack", lease_c)
+    with suppress(LeasedKeyQError):
+        do("resume", taker)
+    do("release", lease_b, True, 0)
+    do("ack", do("get", None, None)[2])
+    assert do("resume", drainer) is True
+    do("resume", joiner)
+    return recorder
 
 
-async def work(lines: list[str], seed: int) -> None:
-    """Producers and workers on the public API; workers stall, fail and are cancelled."""
-    rng = random.Random(seed)
-    queue: LeasedKeyQueue[str, int] = LeasedKeyQueue(default_lease_timeout=3)
-    queue._core = RecordingCore(lines.append, 3)
+def corrupted(run: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
+    """Runs that cannot have happened, each with the kind of what is wrong with it."""
 
-    async def produce() -> None:
-        for value in range(25):
-            policies: tuple[InFlightPolicy, ...] = ("update", "buffer", "defer")
-            policy = rng.choice(policies)
-            await queue.put(rng.choice("abcd"), value, if_in_flight=policy)
-            await asyncio.sleep(rng.choice((0, 0, 1)))
+    def change(at: int, *what: Event) -> list[Event]:
+        return [*run[:at], *what, *run[at + 1 :]]
 
-    async def consume() -> None:
-        while True:
-            take = rng.random() < 0.3
-            try:
-                got = await (queue.take(rng.choice("abcd"), 2) if take else queue.get(5))
-                await asyncio.sleep(rng.choice((0, 1, 2, 4)))
-                if rng.random() < 0.7:
-                    await queue.ack(got[2])
-                else:
-                    await queue.release(got[2], requeue_front=rng.random() < 0.5)
-            except (TimeoutError, LeasedKeyQError):
-                continue
-
-    workers = [asyncio.create_task(consume()) for _ in range(3)]
-    producer = asyncio.create_task(produce())
-    for _ in range(6):
-        await asyncio.sleep(rng.choice((1, 2)))
-        index = rng.randrange(3)
-        workers[index].cancel()
-        workers[index] = asyncio.create_task(consume())
-    await producer
-    await queue.close()
-    for worker in workers:
-        worker.cancel()
-    await asyncio.gather(*workers, return_exceptions=True)
-
-
-@with_others
-def test_runs_of_the_queue_are_accepted(record_property: Report) -> None:
-    runs = []
-    for seed in range(40):
-        lines: list[str] = []
-        run_in_virtual_time(work(lines, seed))
-        runs.append(traces.read(lines))
-    found, events = traces.accepted(runs)
-    report(record_property, "the queue under load", len(found), events)
-    assert found == set(range(len(runs)))
-
-
-def scenario() -> Run:
-    """A run in which every event matters to what follows."""
-    lines: list[str] = []
-    core = RecordingCore(lines.append)
-    core.put("a", 1, "update", 0)
-    core.put("b", 2, "update", 0)
-    core.put("c", 3, "update", 0)
-    a = core.get(None, 2, 0)[2]
-    b = core.take("b", None, 3, 0)[2]
-    core.look(0)
-    core.put("a", 4, "update", 0)
-    core.put("b", 5, "defer", 1)
-    core.release(a, True, 1)
-    a = core.get(None, 3, 1)[2]
-    core.extend(a, 6, 1)
-    core.ack(b, 2)
-    c = core.get(None, 4, 2)[2]
-    core.look(2)
-    core.release(c, False, 3)
-    b = core.get(None, 1, 3)[2]
-    core.look(3)
-    core.look(4)
-    waiting = core.take("a", 9, 2, 4)
-    core.look(6)
-    core.look(7)
-    core.resume(waiting, 7)
-    core.look(8)
-    core.put("d", 6, "reject", 8)
-    core.get(None, 3, 8)
-    core.get(None, None, 8)
-    core.look(8)
-    core.put("c", 7, "buffer", 8)
-    core.look(9)
-    core.close(10)
-    core.look(10)
-    return traces.read(lines)
-
-
-def corrupted(run: Run) -> list[tuple[str, Run]]:
-    """The run with one thing changed, in many kinds and places."""
-    corrupt: list[tuple[str, Run]] = [("empty", [])]
-
-    def change(what: str, at: int, **fields: object) -> None:
-        other = copy.deepcopy(run)
-        other[at].update(fields)
-        corrupt.append((f"{what} at {at}", other))
-
-    operations = [event["op"] for event in run]
     for at, event in enumerate(run):
-        dropped = run[:at] + run[at + 1 :]
-        matters = event["op"] in ("put", "release", "ack", "resume", "close") or "got" in event
-        if matters and any(later["op"] == "look" for later in dropped[at:]):
-            corrupt.append((f"{event['op']} dropped at {at}", dropped))
-        if "got" in event:
-            key, value, number = event["got"]
-            change("value", at, got=[key, value + 1, number])
-            change("key", at, got=["d" if key != "d" else "a", value, number])
-            change("refused", at, got=None, error="TimeoutError")
-        if event["op"] == "look":
-            available, inflight, size, inflight_size = event["shows"]
-            change("size", at, shows=[available, inflight, size + 1, inflight_size])
-            change("in flight", at, shows=[available, [*inflight, "z"], size, inflight_size])
-            change("nothing", at, shows=[[], [], 0, 0])
-        if event["op"] in ("ack", "release", "extend"):
-            change("error", at, error="LeaseExpiredError")
-        if event["op"] == "release":
-            change("other end", at, how=not event["how"])
-        if event["op"] == "put":
-            change("other key", at, key="e")
-            change("refused", at, error="KeyAlreadyInFlightError")
-    got = [at for at, event in enumerate(run) if "got" in event]
+        action, detail = event.action, event.detail
+        if action in ("put", "ack", "release", "discard", "shutdown"):
+            yield f"no {action}", change(at)
+        if action in ("ack", "release", "discard", "resume", "take"):
+            yield f"{action} twice", change(at, event, event)
+        if event.number is not None and action in ("get", "take", "resume"):
+            yield "another value", change(at, event._replace(version=event.version + 1))
+            other = "d" if event.key != "d" else "a"
+            yield "another key", change(at, event._replace(key=other))
+            if action == "resume":
+                yield "ended instead", change(at, event._replace(number=None, detail="ENDED"))
+            if type(detail) is tuple:
+                wrong = (detail[0], detail[1] + 1)
+                yield "another attempt", change(at, event._replace(detail=wrong))
+        if action == "put" and event.ticket is None:
+            policy, delay = detail
+            yield "put of another key", change(at, event._replace(key="e"))
+            if delay:
+                yield "put without delay", change(at, event._replace(detail=(policy, 0)))
+        if action == "put" and event.ticket is not None:
+            wait, (policy, _) = detail
+            yield "put for another key", change(at, event._replace(key="e"))
+            yield "put later than told", change(at, event._replace(detail=(wait, (policy, 5))))
+        if action == "release":
+            front, delay = detail
+            yield "other end", change(at, event._replace(detail=(not front, 0)))
+            yield "another delay", change(at, event._replace(detail=(False, delay + 2)))
+        if action == "extend":
+            yield "another extension", change(at, event._replace(detail=1))
+        if action == "refresh":
+            yield "refreshed to another", change(at, event._replace(version=event.version - 1))
+        if action == "discard":
+            yield "another is discarded", change(at, event._replace(key="b"))
+        if action == "resume" and isinstance(detail, str) and detail != "RESERVED":
+            wrong = "DONE" if detail != "DONE" else "ENDED"
+            yield f"{detail} told otherwise", change(at, event._replace(detail=wrong))
+            yield "told before", [event, *run[:at], *run[at + 1 :]]
+        if action == "shutdown":
+            first = next(event for event in run if event.action == "put")
+            later = first._replace(now=event.now, key="e")
+            yield "put after shutdown", change(at, event, later)
+        if action == "look":
+            for part, name in enumerate(("available", "in flight", "delayed")):
+                wrong = (*detail[:part], {*detail[part], "z"}, *detail[part + 1 :])
+                yield f"more {name}", change(at, event._replace(detail=wrong))
+                wrong = (*detail[: part + 3], detail[part + 3] + 1, *detail[part + 4 :])
+                yield f"higher number {name}", change(at, event._replace(detail=wrong))
+    got = [at for at, event in enumerate(run) if event.action in ("get", "take") and event.number]
     for one, two in itertools.pairwise(got):
-        other = copy.deepcopy(run)
-        other[one]["got"], other[two]["got"] = run[two]["got"], run[one]["got"]
-        corrupt.append((f"two deliveries swapped at {one} and {two}", other))
-    other = copy.deepcopy(run)
-    other[got[1]]["got"][2] = 0
-    corrupt.append(("a token from before", other))
-    puts = [at for at, operation in enumerate(operations) if operation == "put"]
-    other = copy.deepcopy(run)
-    other[puts[0]], other[puts[1]] = other[puts[1]], other[puts[0]]
-    corrupt.append(("two puts swapped", other))
-    other = copy.deepcopy(run)
-    for event in other[operations.index("look") :]:
-        event["now"] += 2
-    corrupt.append(("time jumps", other))
-    return corrupt
+        other = change(one, run[one]._replace(**_what(run[two])))
+        other[two] = run[two]._replace(**_what(run[one]))
+        yield "two deliveries swapped", other
+    yield "a token from before", change(got[1], run[got[1]]._replace(number=0))
+    puts = [at for at, event in enumerate(run) if event.action == "put"]
+    other = [*run]
+    other[puts[0]], other[puts[1]] = run[puts[1]], run[puts[0]]
+    yield "two puts swapped", other
+    for at, event in enumerate(run):
+        if event.now > run[at - 1].now and event.now >= 4:
+            yield "time jumps", [*run[:at], *(e._replace(now=e.now + 2) for e in run[at:])]
+
+
+def _what(event: Event) -> dict[str, object]:
+    return {"key": event.key, "version": event.version}
 
 
 @with_others
 def test_corrupted_runs_are_rejected(record_property: Report) -> None:
     run = scenario()
-    corrupt = corrupted(run)
-    for _, other in corrupt:
-        for event in other:
-            if event.get("got", 0) is None:
-                del event["got"]
-    found, _ = traces.accepted([run, *(other for _, other in corrupt)])
-    assert 0 in found, "the run itself"
-    survived = [corrupt[index - 1][0] for index in sorted(found - {0})]
-    record_property(
-        "replay", f"{len(corrupt) - len(survived)} of {len(corrupt)} corrupted runs rejected"
-    )
+    corrupt = [*corrupted(run.events)]
+    unbounded = run.with_events(run.events)
+    unbounded.maxsize = 0
+    runs = [run, unbounded, *(run.with_events(events) for _, events in corrupt)]
+    found, _ = traces.accepted(runs)
+    assert 0 in found, traces.explained(run)
+    assert 1 not in found, "it had a bound"
+    survived = [(index - 2, corrupt[index - 2][0]) for index in sorted(found - {0})]
     assert survived == []
-    kinds = {what.partition(" at ")[0] for what, _ in corrupt}
-    assert len(corrupt) >= 20
-    assert len(kinds) >= 15, kinds
+    kinds = {what for what, _ in corrupt}
+    record_property("replay", f"{len(corrupt):,} corrupted runs of {len(kinds)} kinds rejected")
+    assert len(kinds) >= 35, kinds

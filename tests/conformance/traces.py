@@ -1,82 +1,131 @@
 """Recorded runs, held against the specification by TLC (``spec/MCtrace.tla``).
 
-    python -m tests.conformance.traces FILE ...    is each file of JSON lines a run of the queue?
-
-Bad input is no matter of the specification: an event that ends in an error of another kind must
-have changed nothing. Nor is it said there what a lease that was rebuilt from its token raises once
-it has ended, or one with another key.
+A recording is what the machine itself tells in ``outbox.events``, with a look at the queue now and
+then. An operation that is refused tells nothing: that it changes nothing is seen by what follows.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from copy import copy
 from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from spec import tlc
-from tests.conformance.recording import RecordingCore
+from tests.subject import module
 
-Event: TypeAlias = dict[str, Any]
-Run: TypeAlias = list[Event]
-
-# How long calls wait, and how long their leases last.
-TIMES: tuple[tuple[int | None, int | None], ...]
-TIMES = ((None, None), (None, 2), (1, 1), (3, 4), (0, 2), (None, 3))
+Event: TypeAlias = Any  # `_records.Event`
+make_event: Any = module("_records").Event
 
 UNKNOWN = "<<0, Never, Never>>"  # a call that was never made
-
-ERRORS = {
-    "KeyAlreadyInFlightError",
-    "InvalidLeaseError",
-    "LeaseExpiredError",
-    "LeaseAlreadyAcknowledgedError",
-    "QueueClosedError",
-    "TimeoutError",
-}
+STEPS = {"reserve", "expire", "ripen", "gone", "shut", "end"}  # of operations, not calls of them
+OVER = {"TIMED_OUT": "TimeoutError", "ENDED": "QueueClosedError", "DONE": "None"}
 FOR_EVER = 2**30  # units of time; TLC counts no further than to twice that
-FINE = 1e-5  # seconds: the unit for runs in real time
 
-CONFIG = """\
-INIT TraceInit
-NEXT TraceNext
-CONSTANTS
-    Never = Never
-    Same = Same
-    Reserved = Reserved
-    AnyKey = AnyKey
-    Late = 1000000000
-    ExtendTimes = {}
-    Policies = {"update", "reject", "buffer", "defer"}
-    Keys <- TraceKeys
-    Calls <- TraceCalls
-    LeaseTime <- LeaseTimes
-    WaitTime <- WaitTimes
-VIEW Where
-"""
+
+class Recorder:
+    """Has a machine tell what happens, from now on."""
+
+    def __init__(self, machine: Any, maxsize: int = 0) -> None:
+        self.machine, self.maxsize = machine, maxsize
+        self.events: list[Event] = []
+        machine.outbox.events = self.events
+
+    def with_events(self, events: list[Event]) -> Recorder:
+        """Another recording, made up."""
+        other = Recorder.__new__(Recorder)
+        other.maxsize, other.events = self.maxsize, events
+        return other
+
+    def look(self, now: float) -> None:
+        """Record what introspection shows."""
+        it = self.machine
+        keys = (it.available_keys(now), it.inflight_keys(now), it.delayed_keys(now))
+        sizes = (it.qsize(now), it.inflight_size(now), it.delayed_size(now))
+        self.events.append(make_event("look", now, detail=(*keys, *sizes)))
+
+
+def in_order(events: Sequence[Event]) -> list[Event]:
+    """As the specification has it: one event for each call, and what was not asked for left out.
+
+    A call whose caller has left is noticed in the midst of the operation that would have served
+    it; it was cancelled before that, and before what is due was carried out.
+    """
+    calls: list[Event] = []
+    for event in events:
+        last = calls[-1] if calls else None
+        if event.action == "gone":
+            calls.insert(_start(calls, event.now), event._replace(action="cancel"))
+        elif event.action == "put" and last is not None and _carries_out(last, event, calls):
+            calls[-1] = last._replace(version=event.version)
+        else:
+            calls.append(event)
+    return calls
+
+
+def _start(calls: list[Event], now: float) -> int:
+    """Where the operation begins that is under way."""
+
+    def back(at: int) -> int:
+        while at and calls[at - 1].now == now and calls[at - 1].action in STEPS:
+            at -= 1
+        return at
+
+    at = back(len(calls))
+    reaped = any(event.action in ("expire", "ripen") for event in calls[at:])
+    # What is due is carried out first, but when a call is cancelled.
+    if at and calls[at - 1].now == now and (not reaped or calls[at - 1].action == "cancel"):
+        at = back(at - 1)
+    return at
+
+
+def _carries_out(last: Event, put: Event, calls: list[Event]) -> bool:
+    """Is this put the one of the call that has just resumed?"""
+    if last.action != "resume" or last.detail != "RESERVED" or last.version is not None:
+        return False
+    asked = [e for e in calls if e.action == "put" and e.ticket == last.ticket]
+    return [(put.key, put.detail)] == [(e.key, e.detail[1]) for e in asked]
 
 
 class _Writer:
     """One run as TLA+."""
 
-    def __init__(self, unit: float) -> None:
-        self.unit = unit
+    def __init__(self, recorder: Recorder, unit: float) -> None:
+        self.unit, self.maxsize = unit, recorder.maxsize
         self.started: float | None = None
         self.ticks = 0
-        self.calls: defaultdict[int, str] = defaultdict(lambda: UNKNOWN)
         self.kinds: Counter[str] = Counter()
+        self.names = {UNKNOWN}
+        self.calls: dict[int, str] = {}  # by ticket
+        self.kind: dict[int, str] = {}
+        self.leases: dict[int, str] = {}  # by number
         self.keys: set[str] = set()
-        self.puts: list[tuple[str, Any]] = []
         self.lines: list[str] = []
+        left: set[int] = set()  # a call that has resumed may be cancelled, or noticed to be gone
+        for event in in_order(recorder.events):
+            if event.action in ("resume", "cancel"):
+                if event.ticket in left and event.action == "cancel":
+                    continue
+                left.add(event.ticket)
+            self.pass_time(event.now)
+            parts = self.event(event)
+            self.lines.append(f"<<{', '.join(parts)}>>")
 
-    def time(self, seconds: float | None) -> str:
-        if seconds is None or seconds > FOR_EVER * self.unit:
+    def pass_time(self, now: float) -> None:
+        if self.started is None:
+            self.started = now
+        passed = round((now - self.started) / self.unit) - self.ticks
+        if passed > 0:  # if not, the time did not matter, and is given as 0
+            self.lines.append(f'<<"tick", {min(passed, FOR_EVER)}>>')
+            self.ticks += passed
+
+    def time(self, seconds: float) -> str:
+        if seconds > FOR_EVER * self.unit:
             return "Never"
         return str(max(0, round(max(seconds, -1) / self.unit)))
 
@@ -85,67 +134,101 @@ class _Writer:
         self.keys.add(text)
         return text
 
-    def add(self, event: Event) -> None:
-        operation, now = event["op"], event["now"]
-        if now is not None:
-            if self.started is None:
-                self.started = now
-            passed = round((now - self.started) / self.unit) - self.ticks
-            if passed > 0:  # if not, the time did not matter, and is given as 0
-                self.lines.append(f'<<"tick", {min(passed, FOR_EVER)}>>')
-                self.ticks += passed
-        if "error" in event and (event["error"] not in ERRORS or "rebuilt" in event):
-            self.lines.append('<<"refused">>')
-            return
-        out = '<<"ok">>'
-        if "error" in event:
-            out = f'<<"error", "{event["error"]}">>'
-        elif "got" in event:
-            key, value, number = event["got"]
-            same = (i for i, put in enumerate(self.puts, 1) if put == (str(key), value))
-            out = f'<<"got", {self.key(key)}, {{{", ".join(map(str, same))}}}, {number}>>'
-        elif operation in ("get", "take"):
-            out = '<<"waits">>'
-        arguments: list[str] = []
-        match operation:
+    def call(self, event: Event, lease: float, wait: float) -> str:
+        """A name for a new call."""
+        times = f"{self.time(lease)}, {self.time(wait)}"
+        self.kinds[times] += 1  # numbered within its kind, for there to be few names
+        name = f"<<{self.kinds[times]}, {times}>>"
+        self.names.add(name)
+        if event.ticket is not None:
+            self.calls[event.ticket], self.kind[event.ticket] = name, event.action
+        return name
+
+    def got(self, event: Event, name: str) -> str:
+        self.leases[event.number] = name
+        attempt = event.detail[1] if type(event.detail) is tuple else 0
+        return f'<<"got", {self.key(event.key)}, {{{event.version}}}, {event.number}, {attempt}>>'
+
+    def event(self, event: Event) -> Iterator[str]:
+        action, detail = event.action, event.detail
+        name = '"refused"' if action in STEPS else json.dumps(action)
+        lease = self.leases.get(event.number, UNKNOWN)
+        match action:
+            case "put" if event.ticket is None:
+                policy, delay = detail
+                what = (self.key(event.key), json.dumps(policy), self.time(delay))
+                yield from (name, "0", *what, '<<"ok">>')
             case "put":
-                if "error" not in event:
-                    self.puts.append((str(event["key"]), event["value"]))
-                arguments = [self.key(event["key"]), f'"{event["policy"]}"', out]
+                wait, (policy, delay) = detail
+                what = (self.key(event.key), json.dumps(policy), self.time(delay))
+                yield from (name, self.call(event, inf, wait), *what, '<<"waits">>')
             case "get" | "take":
-                times = f"{self.time(event['lease_time'])}, {self.time(event['wait'])}"
-                self.kinds[times] += 1  # numbered within its kind, for there to be few names
-                name = self.calls[event["call"]] = f"<<{self.kinds[times]}, {times}>>"
-                key = [self.key(event["key"])] if operation == "take" else []
-                arguments = [name, *key, out]
+                key = [self.key(event.key)] if action == "take" else []
+                if event.ticket is None:
+                    call = self.call(event, detail[0] if type(detail) is tuple else detail, inf)
+                    yield from (name, call, *key, self.got(event, call))
+                else:
+                    wait, duration = detail
+                    yield from (name, self.call(event, duration, wait), *key, '<<"waits">>')
+            case "resume" if event.number is not None:
+                call = self.calls.get(event.ticket, UNKNOWN)
+                yield from (name, call, self.got(event, call))
+            case "resume" if detail == "RESERVED":
+                error = '<<"error", "KeyAlreadyInFlightError">>'
+                out = error if event.version is None else '<<"ok">>'
+                yield from (name, self.calls.get(event.ticket, UNKNOWN), out)
             case "resume":
-                arguments = [self.calls[event["call"]], out]
-            case "cancel":
-                arguments = [self.calls[event["call"]]]
+                drains = self.kind.get(event.ticket) == "drain"
+                what = str(detail == "DONE") if drains else OVER[detail]
+                yield from ('"over"', self.calls.get(event.ticket, UNKNOWN), json.dumps(what))
+            case "cancel" if detail in (None, "WAITING", "RESERVED"):
+                yield from (name, self.calls.get(event.ticket, UNKNOWN))
+            case "join" | "drain" if event.ticket is not None:
+                yield from (name, self.call(event, inf, detail[0]), '<<"waits">>')
+            case "drain":
+                wait, drained = detail
+                drained = wait > 0 if drained is None else drained
+                yield from (name, self.call(event, inf, wait), f'<<"is", {str(drained).upper()}>>')
             case "ack":
-                arguments = [self.calls[event["lease"]], out]
+                yield from (name, lease, '<<"ok">>')
             case "release":
-                arguments = [self.calls[event["lease"]], str(bool(event["how"])).upper(), out]
+                front, delay = detail
+                yield from (name, lease, str(front).upper(), self.time(delay), '<<"ok">>')
             case "extend":
-                how = "Same" if event["how"] is None else self.time(event["how"])
-                arguments = [self.calls[event["lease"]], how, out]
+                time = "Same" if detail is None else self.time(detail)
+                yield from (name, lease, time, '<<"ok">>')
+            case "refresh":
+                yield from (name, lease, f'<<"value", {{{event.version}}}>>')
+            case "discard":
+                yield from (name, self.key(event.key), '<<"is", TRUE>>')
             case "look":
-                available, inflight, size, inflight_size = event["shows"]
-                sets = (f"{{{', '.join(map(self.key, keys))}}}" for keys in (available, inflight))
-                arguments = [*sets, str(size), str(inflight_size)]
-        self.lines.append("<<" + ", ".join([json.dumps(operation), *arguments]) + ">>")
+                sets = (f"{{{', '.join(map(self.key, keys))}}}" for keys in detail[:3])
+                yield from (name, *sets, *map(str, detail[3:]))
+            case "shutdown" | "close" | "time_out":
+                yield name
+            case _:  # what is due was carried out, and nothing else is to be seen
+                yield '"refused"'
 
 
-def accepted(runs: Sequence[Run], unit: float = 1) -> tuple[set[int], int]:
+def accepted(runs: Sequence[Recorder], unit: float = 1) -> tuple[set[int], int]:
     """Which runs are behaviours of the specification, and how many events they have in all."""
-    writers = []
-    for run in runs:
-        writer = _Writer(unit)
-        for event in run:
-            writer.add(event)
-        writers.append(writer)
+    writers = [_Writer(run, unit) for run in runs]
+    return _followed(writers), sum(len(writer.lines) for writer in writers)
+
+
+def explained(run: Recorder, unit: float = 1) -> str:
+    """The first event of a rejected run that cannot follow those before it, in TLA+."""
+    writer = _Writer(run, unit)
+    parts = [copy(writer) for _ in writer.lines]
+    for length, part in enumerate(parts, 1):
+        part.lines = writer.lines[:length]
+    first = min({*range(len(parts))} - _followed(parts))
+    return "\n".join([f"maxsize={run.maxsize}", *writer.lines[: first + 1], "does not follow"])
+
+
+def _followed(writers: Sequence[_Writer]) -> set[int]:
     keys = sorted({key for writer in writers for key in writer.keys})
-    calls = sorted({UNKNOWN} | {call for writer in writers for call in writer.calls.values()})
+    calls = sorted({name for writer in writers for name in writer.names})
     module = "\n".join(
         [
             "---- MODULE Recorded ----",
@@ -153,83 +236,20 @@ def accepted(runs: Sequence[Run], unit: float = 1) -> tuple[set[int], int]:
             f"TraceKeys == {{{', '.join(keys)}}}",
             f"TraceCalls == {{{', '.join(calls)}}}",
             "Runs == <<" + ",\n".join(f"<<{', '.join(w.lines)}>>" for w in writers) + ">>",
+            f"Bounds == <<{', '.join(str(writer.maxsize) for writer in writers)}>>",
             "====",
         ]
     )
+    (model,) = (model for model in tlc.manifest() if model.name == "MCtrace")
     found: set[int] = set()
     with tempfile.TemporaryDirectory(prefix="traces-") as scratch:
         for source in tlc.SPEC.glob("*.tla"):
             shutil.copy(source, scratch)
         Path(scratch, "Recorded.tla").write_text(module)
-        result = tlc.run(
-            "MCtrace",
-            CONFIG,
-            workers=1,
+        result = model.run(
             directory=Path(scratch),
             on_print=lambda line: found.add(int(line.strip('"\n').split()[1]) - 1),
         )
-    assert result.exit_code == tlc.HOLDS, result.output[-3000:]
+    assert result.exit_code == tlc.HOLDS, result.output[:3000]
     assert result.left == 0
-    return found, sum(len(writer.lines) for writer in writers)
-
-
-def read(lines: Iterable[str]) -> Run:
-    """A run from the lines that were recorded."""
-    return [json.loads(line) for line in lines]
-
-
-def random_run(seed: int, events: int = 50) -> Run:
-    """Record a core under random operations, with every kind of call and of argument."""
-    rng = random.Random(seed)
-    lines: list[str] = []
-    core = RecordingCore(lines.append)
-    now = 0
-    waiting: list[Any] = []
-    leases: list[Any] = []
-    while len(lines) < events:
-        now += rng.choice((0, 0, 0, 1, 1, 2, 5))
-        key = rng.choice("abc")
-        try:
-            match rng.choice("ppppggtrrrcoaaalllexk" + "z" * (len(lines) > events - 5)):
-                case "p":
-                    policy = rng.choice(("update", "reject", "buffer", "defer"))
-                    core.put(key, len(lines), policy, now)
-                case "g" | "t" as kind:
-                    times = rng.choice(TIMES)
-                    got = core.get(*times, now) if kind == "g" else core.take(key, *times, now)
-                    (leases if type(got) is tuple else waiting).append(got)
-                case "r" if woken := [c for c in waiting if c.outcome.name == "RESERVED"]:
-                    call = rng.choice(woken)
-                    waiting.remove(call)
-                    leases.append(core.resume(call, now))
-                case "c" if waiting:
-                    core.cancel(waiting.pop(rng.randrange(len(waiting))), now)
-                case "o" | "e":
-                    core.time_out(now)
-                case "a" if leases:
-                    core.ack(rng.choice(leases[-4:])[2], now)
-                case "l" if leases:
-                    core.release(rng.choice(leases[-4:])[2], rng.random() < 0.5, now)
-                case "x" if leases:
-                    core.extend(rng.choice(leases[-4:])[2], rng.choice((None, 2, inf)), now)
-                case "k":
-                    core.look(now)
-                case "z" if rng.random() < 0.3:
-                    core.close(now)
-        except Exception:  # noqa: BLE001 (refused, which is an event too)
-            continue
-    return read(lines)
-
-
-def main(files: Sequence[str]) -> int:
-    """Check the recordings in files; 0 if each is a behaviour of the specification."""
-    runs = [read(Path(file).read_text().splitlines()) for file in files]
-    found, events = accepted(runs, FINE)
-    for number, file in enumerate(files):
-        print(f"{file}: {'accepted' if number in found else 'REJECTED'}")
-    print(f"{len(found)} of {len(files)} runs accepted ({events:,} events)")
-    return 0 if len(found) == len(files) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return found
