@@ -25,7 +25,6 @@ from ._moves import (
     SHUT,
     Delivery,
     called_from_within,
-    drains,
 )
 from ._records import Entry, Waiter
 from ._table import ABSENT, ACK_LAST, DEFERRED, DROP, TABLE
@@ -233,7 +232,8 @@ class Machine(Inspection):
             if outcome is WAITING:
                 self._dismiss(waiter)
             if self.outbox.events is not None:
-                self._tell("cancel", now, waiter.key, ticket=waiter.ticket)
+                how = outcome.name
+                self._tell("cancel", now, waiter.key, ticket=waiter.ticket, detail=how)
             if now >= self.deadlines.soonest:
                 self._reap(now)
             if grant is not None:
@@ -256,7 +256,10 @@ class Machine(Inspection):
             for deadline in self._waits.due(now):
                 waiter = deadline.owner
                 assert isinstance(waiter, Waiter)
-                closes = closes or drains(waiter)
+                if waiter.kind == "drain" and waiter.caller.cancelled():
+                    self._pass_over(waiter, now)
+                    continue
+                closes = closes or waiter.kind == "drain"
                 self._wake(waiter, TIMED_OUT)
             if closes:
                 self._close(now, "end")
@@ -387,7 +390,7 @@ class Machine(Inspection):
                 return waiter
             drained = self._drained()
             if self.outbox.events is not None:
-                self._tell("drain", now, detail=(wait, None))
+                self._tell("drain", now, detail=(wait, drained))
             self._shut(now, "shut")
             self._close(now, "end")
             return drained

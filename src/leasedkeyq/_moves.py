@@ -231,7 +231,8 @@ class Moves(Waiting):
             self._start_clock(grant, grant.duration, now)
         key = grant.entry.key
         if self.outbox.events is not None:
-            self._tell(action, now, key, grant.version, grant.number, ticket, grant.duration)
+            how = (grant.duration, grant.attempt)
+            self._tell(action, now, key, grant.version, grant.number, ticket, how)
         lease: Lease[Any] = Lease.__new__(Lease)  # its fields are filled in when asked for
         lead_to(lease, grant)
         return key, grant.value, lease
@@ -431,8 +432,12 @@ class Moves(Waiting):
                 self._wake(waiter, DONE)
             elif self._phase is SHUT and waiter.kind != "drain":
                 self._wake(waiter, ENDED)
-        if self._drained() and any(map(drains, self._joiners)):
-            self._close(now, "end")
+        if self._joiners.first is not None and self._drained():
+            for waiter in [*self._joiners]:
+                if waiter.caller.cancelled():
+                    self._pass_over(waiter, now)
+            if [waiter for waiter in self._joiners if waiter.kind == "drain"]:
+                self._close(now, "end")
         self._ending = self._phase is SHUT or self._joiners.first is not None
 
     def __del__(self) -> None:
@@ -461,7 +466,3 @@ def called_from_within() -> RuntimeError:
         "the queue was called from within one of its own operations, by a key's __hash__ or __eq__,"
         " a finalizer or a signal handler: it changed nothing; call it when that is over"
     )
-
-
-def drains(waiter: Waiter) -> bool:
-    return waiter.kind == "drain" and not waiter.caller.cancelled()

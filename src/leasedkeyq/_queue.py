@@ -6,7 +6,7 @@ This file stays pure Python in every build: compiled coroutines are slower.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from ._checks import InFlightPolicy
 from ._records import Waiter
@@ -37,6 +37,26 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # what the shell has as well, by the types of this queue
+
+        def put_nowait(
+            self,
+            key: K,
+            value: V,
+            *,
+            if_in_flight: InFlightPolicy | None = None,
+            delay: float = 0,
+        ) -> None: ...
+        def get_nowait(self, *, lease_timeout: float | None = None) -> Delivery[K, V]: ...
+        def take_nowait(self, key: K, *, lease_timeout: float | None = None) -> Delivery[K, V]: ...
+        def ack_nowait(self, lease: Lease[K]) -> None: ...
+        def release_nowait(
+            self, lease: Lease[K], *, requeue_front: bool = False, delay: float = 0
+        ) -> None: ...
+        def extend_nowait(self, lease: Lease[K], timeout: float | None = None) -> None: ...
+        def superseded_nowait(self, lease: Lease[K]) -> bool: ...
+        def deadline_nowait(self, lease: Lease[K]) -> float: ...
 
     # -- producers -------------------------------------------------------------
 

@@ -63,11 +63,15 @@ class Waiting:
     def _longest_waiting(self, calls: LinkedList, now: float) -> Waiter | None:
         waiter: Waiter | None = calls.first
         while waiter is not None and waiter.caller.cancelled():
-            self._dismiss(waiter)
-            if self.outbox.events is not None:
-                self._tell("gone", now, waiter.key, ticket=waiter.ticket)
+            self._pass_over(waiter, now)
             waiter = calls.first
         return waiter
+
+    def _pass_over(self, waiter: Waiter, now: float) -> None:
+        """A call that is being cancelled is met, and does not wait any more."""
+        self._dismiss(waiter)
+        if self.outbox.events is not None:
+            self._tell("gone", now, waiter.key, ticket=waiter.ticket)
 
     def _claimant(self, entry: Entry, now: float) -> Waiter | None:
         """The call that has waited longest among those that want a copy of the key."""
