@@ -16,6 +16,8 @@ ON := $(BIN)/python -m tools.on
 # Two processes, unless steps run side by side already (tools/steps.py).
 XDIST ?= -n2
 
+UNIT := tests/unit tests/jobs
+
 # The longest first.
 STEPS := stateful conformance unit types compiled vendored unit-others spec manual wheel lint
 DEEP_STEPS := deep-spec mutants deep-stateful deep-tests spec-mutants everywhere crosshair \
@@ -47,7 +49,7 @@ format: $(TEST)  ## put right what lint can put right
 	@$(BIN)/ruff format
 
 unit: $(TEST)  ## the unit tests, on the newest Python: every line and branch of the package
-	@$(ON) newest -- coverage run -m pytest tests/unit -q
+	@$(ON) newest -- coverage run -m pytest $(UNIT) -q
 	@$(BIN)/coverage report
 
 stateful: $(TEST)  ## random steps and every schedule against a model, and a sample of planted bugs
@@ -75,13 +77,13 @@ types: $(TEST)  # mypy --strict, but for what needs the packages of the deep run
 	@$(BIN)/mypy --exclude 'docs/_ext/(__init__|directives)|serve_http|watch_files'
 
 unit-others: $(TEST)  # the unit tests on the other Pythons of the machine
-	@$(ON) others -- pytest tests/unit -q $(XDIST)
+	@$(ON) others -- pytest $(UNIT) -q $(XDIST)
 
 compiled: $(TEST)  # the unit tests and the machines on extension modules, on the newest Python
-	@$(ON) --build checked newest -- pytest tests/unit tests/build/test_import.py -q $(XDIST)
+	@$(ON) --build checked newest -- pytest $(UNIT) tests/build/test_import.py -q $(XDIST)
 
 vendored: $(TEST)  # the unit tests of a copy under another name, the original absent
-	@$(ON) --build vendored newest -- pytest tests/unit -q $(XDIST)
+	@$(ON) --build vendored newest -- pytest $(UNIT) -q $(XDIST)
 
 wheel: $(TEST)  # what would be released, held against the tree, installed elsewhere and used
 	@$(BIN)/pytest tests/build -q
@@ -136,7 +138,7 @@ crosshair: $(DEEP)  # contracts, confirmed over all paths
 
 everywhere: $(DEEP)  # the tests on both builds and every Python
 	@for build in pure checked compiled; do \
-		$(ON) --build $$build all -- pytest tests/unit tests/stateful tests/conformance -q $(XDIST) \
+		$(ON) --build $$build all -- pytest $(UNIT) tests/stateful tests/conformance -q $(XDIST) \
 		|| exit; done
 
 # -- the rest ----------------------------------------------------------------------------------------
