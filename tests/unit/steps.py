@@ -17,7 +17,7 @@ T = TypeVar("T")
 LeaseCall = Callable[[LeasedKeyQueue[str, int], Lease[str]], Awaitable[object]]
 
 
-async def nowait(use: Callable[[], None]) -> None:
+async def nowait(use: Callable[[], object]) -> None:
     """A plain method where an operation is awaited."""
     use()
 
@@ -35,6 +35,8 @@ ON_LEASES: dict[str, LeaseCall] = {
     "ack_nowait": lambda queue, lease: nowait(lambda: queue.ack_nowait(lease)),
     "release_nowait": lambda queue, lease: nowait(lambda: queue.release_nowait(lease)),
     "extend_nowait": lambda queue, lease: nowait(lambda: queue.extend_nowait(lease)),
+    "superseded_nowait": lambda queue, lease: nowait(lambda: queue.superseded_nowait(lease)),
+    "deadline_nowait": lambda queue, lease: nowait(lambda: queue.deadline_nowait(lease)),
 }
 on_leases = pytest.mark.parametrize("use", ON_LEASES.values(), ids=ON_LEASES)
 

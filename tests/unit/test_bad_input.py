@@ -90,8 +90,8 @@ def lease_timeouts(queue: Queue, lease: Lease[str], bad: Any) -> Calls:
         lambda: queue.take("absent", lease_timeout=bad),
         lambda: queue.extend(lease, bad),
         lambda: nowait(lambda: queue.extend_nowait(lease, bad)),
-        lambda: nowait(lambda: [queue.get_nowait(lease_timeout=bad)].clear()),
-        lambda: nowait(lambda: [queue.take_nowait("a", lease_timeout=bad)].clear()),
+        lambda: nowait(lambda: queue.get_nowait(lease_timeout=bad)),
+        lambda: nowait(lambda: queue.take_nowait("a", lease_timeout=bad)),
     ]
 
 
@@ -188,7 +188,7 @@ def test_a_maxsize_that_is_no_integer_is_a_type_error(bad: Any) -> None:
 def test_a_queue_that_was_never_made_says_nothing_more() -> None:
     for options in ({"maxsize": None}, {"default_lease_timeout": 0}, {"if_in_flight": "never"}):
         with pytest.raises((TypeError, ValueError)):
-            LeasedKeyQueue[str, int](**options)  # type: ignore[arg-type]
+            LeasedKeyQueue[str, int](**options)
 
 
 async def test_a_number_too_great_for_a_float_is_for_ever() -> None:

@@ -86,8 +86,8 @@ async def test_a_closed_queue_refuses_every_operation() -> None:
         lambda: queue.discard("a"),
         lambda: queue.join(),
         lambda: nowait(lambda: queue.put_nowait("a", 9)),
-        lambda: nowait(lambda: [queue.get_nowait()].clear()),
-        lambda: nowait(lambda: [queue.take_nowait("a")].clear()),
+        lambda: nowait(lambda: queue.get_nowait()),
+        lambda: nowait(lambda: queue.take_nowait("a")),
         *(functools.partial(use, queue, leased) for use in ON_LEASES.values()),
     ]
     for call in calls:
@@ -175,8 +175,8 @@ EVERY_CALL: dict[str, Callable[[LeasedKeyQueue[str, int], Lease[str]], Awaitable
     "drain": lambda queue, lease: queue.drain(),
     "async for": lambda queue, lease: anext(queue),
     "put_nowait": lambda queue, lease: nowait(lambda: queue.put_nowait("b", 1)),
-    "get_nowait": lambda queue, lease: nowait(lambda: [queue.get_nowait()].clear()),
-    "take_nowait": lambda queue, lease: nowait(lambda: [queue.take_nowait("a")].clear()),
+    "get_nowait": lambda queue, lease: nowait(lambda: queue.get_nowait()),
+    "take_nowait": lambda queue, lease: nowait(lambda: queue.take_nowait("a")),
     "ack_nowait": lambda queue, lease: nowait(lambda: queue.ack_nowait(lease)),
     "release_nowait": lambda queue, lease: nowait(lambda: queue.release_nowait(lease)),
     "extend_nowait": lambda queue, lease: nowait(lambda: queue.extend_nowait(lease)),

@@ -407,16 +407,17 @@ class AtLine(At):
     """Acts at the nth line of the package that is executed; in a compiled build there are few."""
 
     def __enter__(self) -> None:
+        self.before = sys.gettrace()
         sys.settrace(self.trace)
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self.before)
 
     def trace(self, frame: FrameType, event: str, _: object) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
             return None
         if event == "line":
-            sys.settrace(None)
+            sys.settrace(self.before)
             self()
             sys.settrace(self.trace)
         return self.trace
