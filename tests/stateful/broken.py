@@ -76,9 +76,10 @@ def bug(where: str, what: str, machine: Machine | None = None, value: Any = None
 
     def note(override: Any) -> None:
         def plant(patch: pytest.MonkeyPatch) -> None:
-            parts = [m for n, m in sys.modules.items() if n.startswith(f"{pure().PACKAGE}.")]
+            package = pure()
+            parts = [m for n, m in sys.modules.items() if n.startswith(f"{package.PACKAGE}.")]
             holder: Any = next((vars(part)[owner] for part in parts if owner in vars(part)), None)
-            holder = holder or pure().module(owner)
+            holder = holder or package.module(owner)
             original = getattr(holder, name)
             patch.setattr(holder, name, value or (lambda *given: override(original, *given)))
 
@@ -437,9 +438,9 @@ def _(o: Any, self: Any, *given: Any) -> Any:
 
 
 @bug("Moves._enter", "whatever is called in the midst of an operation is done")
-def _(o: Any, self: Any, now: float) -> None:
+def _(o: Any, self: Any, now: float) -> Any:
     self._busy = False
-    o(self, now)
+    return o(self, now)
 
 
 @bug("Machine.cancel", "a call that is closed in the midst of an operation is forgotten")
@@ -534,15 +535,15 @@ def _(o: Any, self: Any, lease: Any, now: float) -> Any:
 
 @bug("Machine.refresh", "what a refresh has shown is still taken for unseen")
 def _(o: Any, self: Any, lease: Any, now: float) -> Any:
-    seen = self._look_up(lease, now).seen
     value = o(self, lease, now)
-    self._live(lease).seen = seen
+    self._live(lease).seen = 0
     return value
 
 
 @bug("Machine.superseded", "superseded misses what is deferred, or another copy")
-def _(_o: Any, self: Any, lease: Any, now: float) -> bool:
-    grant = self._look_up(lease, now)
+def _(o: Any, self: Any, lease: Any, now: float) -> bool:
+    o(self, lease, now)
+    grant = self._live(lease)
     return bool(grant.seen < grant.version)
 
 
@@ -607,7 +608,9 @@ def _(o: Any, self: Any, now: float) -> None:
     o(self, now)
     for waiter in puts:
         if waiter.outcome.name == "TIMED_OUT" and self._phase.value == "open":
+            self._maxsize += 1
             self._store(waiter.key, *waiter.put, now)
+            self._maxsize -= 1
 
 
 # -- the end
@@ -647,9 +650,10 @@ def _(_o: Any, self: Any) -> bool:
     return bool(self._items == 0)
 
 
-@bug("_moves.drains", "a drain that is cancelled closes the queue all the same")
-def _(_o: Any, waiter: Any) -> bool:
-    return bool(waiter.kind == "drain")
+@bug("Machine._pass_over", "a drain that is cancelled closes the queue all the same")
+def _(o: Any, self: Any, waiter: Any, *given: Any) -> None:
+    if waiter.kind != "drain":
+        o(self, waiter, *given)
 
 
 @bug("Machine.join", "join returns with a lease live")

@@ -81,7 +81,7 @@ LOOKS = (
     *("peek", "contains", "available_keys", "available_items", "inflight_keys", "delayed_keys"),
     *("qsize", "inflight_size", "delayed_size"),
 )
-ENDS = ("start", "close", "shutdown", "shutdown", "drain", "drain")
+ENDS = ("start", "close", "shutdown", "shutdown", "drain", "drain", "join", "join")
 MORE = {"release": ["False", "0"], "extend": ["None"]}  # arguments, next to the lease
 # What the first arguments of an operation are, where they are not what they look like.
 LEADING = {
@@ -368,7 +368,8 @@ class Mirror(Counted):
             self.lines.append(f"assert {result} == {error!r}, {result}")
         elif isinstance(value, tuple):
             self.lines.append(f"assert plain({result})[:2] == {value[:2]!r}, {result}")
-            self.lines.append(f"lease{len(self.leases) + 1} = {result}[2]")
+            lease = f"lease{len(self.leases) + 1}"
+            self.lines.append(f"{lease} = {result}[2]; repr({lease})")  # which fills it in
         elif isinstance(value, model.Waiter):
             self.lines.append(f"assert is_waiting({result}), {result}")
         else:
@@ -697,7 +698,8 @@ class Mirror(Counted):
         self.put_and_take(other, "update", 1, 1)
         self.do_put(other, "buffer")
         self.set_clock(self.now + pick % 3)
-        self.meddle("value", 1 + (pick > 20), what, name, pick)
+        begins = [["take", name, None, None], ["get", None, None]][pick % 2 :]
+        self.meddle("value", 1 + (pick > 20), what, name, pick, *begins[: pick % 3])
 
     @rule(chance=st.integers(1, 60), what=meddling, name=names, pick=many, moment=moments)
     def meddle_by_line(self, chance: int, what: str, name: str, pick: int, moment: Moment) -> None:
@@ -705,12 +707,15 @@ class Mirror(Counted):
         self.pass_time(moment)
         self.meddle("line", chance, what, name, pick)
 
-    def meddle(self, where: str, chance: int, what: str, name: str, pick: int) -> None:
+    def meddle(
+        self, where: str, chance: int, what: str, name: str, pick: int, *given: list[Any]
+    ) -> None:
         """Whatever is done in the midst of an operation is refused, or done before or after it."""
         if what == "call" and pick % 2:
             self.both("take", name, None, None)
             self.do_put(name, "buffer")
-        method, *twins = self.anything(name, (None, *model.POLICIES)[pick % 5], pick)
+        policy = (None, *model.POLICIES)[pick % 5]
+        method, *twins = given[0] if given else self.anything(name, policy, pick)
         act = self.on_model(method, *twins)
         inside = self.intrusion(what, name if pick % 3 else "abc"["abc".index(name) - 1], twins)
         if not inside:
@@ -845,13 +850,15 @@ class Mirror(Counted):
             calls = [(call, twin) for call, twin in calls if twin.outcome == "RESERVED"] or calls
         if not calls:
             return
-        call, twin = calls[pick % len(calls)]
+        self.cancel(*calls[pick % len(calls)], bool(soon % 2))
+
+    def cancel(self, call: Call, twin: model.Waiter, soon: bool) -> None:
         if twin.outcome == "RESERVED":
             self.count(f"cancelled with a {'copy' if twin.grant else 'slot'} reserved")
         if twin.waits:
             self.cancel_while_waiting(call)
             twin.cancelled = True
-        if soon % 2:
+        if soon:
             self.both("cancel", call)
 
     @rule(name=names, lease_timeout=st.integers(1, 3), timeout=st.integers(1, 3), moment=moments)
@@ -862,6 +869,9 @@ class Mirror(Counted):
         self.put_and_take(name, "update", lease_timeout, 1)
         self.do_put(self.new_name(name), None, timeout)
         self.both("take", name, timeout, None)
+        for granted in self.live()[-1:]:
+            self.both("extend", granted, timeout)
+            self.agree()  # it may be due sooner now
         self.time_out(moment)
 
     @rule(moment=moments)
@@ -886,7 +896,7 @@ class Mirror(Counted):
     def end(self, name: str, pick: int, moment: Moment, method: str) -> None:
         """A queue that is shut works off what is left, while calls wait. Rarely: it is the end."""
         self.pass_time(moment)
-        if method == "start" or pick % 4:
+        if method == "start" or (method != "join" and pick % 4):
             self.both("start")
             return
         if pick % 8:
@@ -898,10 +908,13 @@ class Mirror(Counted):
         if pick > 14:
             self.both("take", name, None, None)
             self.both("get", None, None)
-        self.both(method, *([(None, None, 5, 0)[pick % 16 // 4]] if method == "drain" else []))
+        timeout = [(None, None, 5, 0)[pick % 16 // 4]] if method in ("drain", "join") else []
+        waits = isinstance(self.both(method, *timeout).value, model.Waiter)
+        if waits and pick % 3 == 2:
+            self.cancel(*self.unfinished()[-1], False)
         self.pass_time(moment)
-        if last := self.pick_lease(pick):
-            self.both("ack", last)
+        for granted in self.live():
+            self.both("ack", granted)
 
     # -- what holds after each of them
 

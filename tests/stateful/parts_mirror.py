@@ -155,6 +155,8 @@ class DeadlinesMirror(Part):
                 self.drop(len(self.nodes) - 1)
         lanes, limit = len(self.deadlines._lanes), 2 * self.most + 16
         self.require(lanes <= limit, f"assert len(deadlines._lanes) <= {limit}")
+        entries = len(self.deadlines._heap)
+        self.require(entries <= limit, f"assert len(deadlines._heap) <= {limit}")
 
     @rule(pick=picks)
     def add_again(self, pick: int) -> None:
