@@ -1,9 +1,10 @@
 """The public interface, word for word."""
 
+import importlib
 import inspect
 import re
+import sys
 import types
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
@@ -15,7 +16,7 @@ from tests.subject import PACKAGE, InFlightPolicy, Lease, LeasedKeyQueue, module
 K = TypeVar("K")
 V = TypeVar("V")
 
-package: Any = import_module(PACKAGE)
+package: Any = importlib.import_module(PACKAGE)
 lease_module: Any = module("lease")
 
 
@@ -159,8 +160,22 @@ def test_a_lease_has_three_fields_and_no_other_public_name() -> None:
     assert get_type_hints(Lease).items() >= fields.items()
 
 
-def test_the_package_says_which_build_it_is() -> None:
-    assert isinstance(package.__compiled__, bool)
+def test_the_package_says_which_build_it_is_and_refuses_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Imported elsewhere, in all ways, in tests/build; here, what the variables do."""
+    compiled = package.__compiled__
+    assert compiled is not module("_machine").__file__.endswith(".py")
+    monkeypatch.setattr(sys, "path_importer_cache", {**sys.path_importer_cache})
+    monkeypatch.setenv("LEASEDKEYQ_NO_EXTENSIONS", "1")
+    assert importlib.reload(package).__compiled__ is compiled  # what is loaded stays
+    monkeypatch.setenv("LEASEDKEYQ_NO_EXTENSIONS", "0")
+    monkeypatch.setenv("LEASEDKEYQ_EXTENSIONS", "1")
+    if compiled:
+        importlib.reload(package)
+    else:
+        with pytest.raises(ImportError, match="LEASEDKEYQ_EXTENSIONS demands"):
+            importlib.reload(package)
 
 
 @pytest.mark.req("IN-1")

@@ -159,6 +159,7 @@ async def test_after_shutdown_a_call_ends_as_soon_as_nothing_can_come_to_it(last
     await queue.release(other)
     assert (await calls[0])[0] == "other"
     calls[0] = await blocked(queue.get())
+    check(queue)
     assert not await ended(*calls)
     if last is LASTS["ack"]:
         await last(queue, held)

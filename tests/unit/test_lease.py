@@ -4,13 +4,17 @@ import copy
 import dataclasses
 import gc
 import json
+import os
 import pickle
+import runpy
 import subprocess
 import sys
 import textwrap
 import typing
 import uuid
 import weakref
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -103,6 +107,27 @@ def test_two_processes_after_a_fork_grant_different_tokens(looked_at: bool) -> N
         [sys.executable, "-c", program], check=False, capture_output=True, text=True
     )
     assert (done.stderr, done.stdout) == ("", "36 2\n")
+
+
+@pytest.mark.req("LEASE-1")
+@pytest.mark.parametrize("forks", [True, False])
+def test_the_issuers_of_a_child_are_renewed_where_a_process_can_fork(
+    forks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks: list[Callable[[], None]] = []
+    if forks:
+        monkeypatch.setattr(
+            os, "register_at_fork", lambda after_in_child: hooks.append(after_in_child)
+        )
+    else:
+        monkeypatch.delattr(os, "register_at_fork")
+    path = Path(lease_module.__file__).with_name("_tokens.py")
+    issuer = runpy.run_path(str(path))["Issuer"]()
+    before = issuer.token(1)
+    for hook in hooks:
+        hook()
+    assert (issuer.token(1) == before) is not forks
+    assert issuer.number(before) == (None if forks else 1)
 
 
 @pytest.mark.req("LEASE-1")

@@ -350,6 +350,71 @@ def test_close_first_ends_the_leases_that_are_due(now: float, line: list[str]) -
     machine.check_invariants()
 
 
+class Curious:
+    """A key whose hash does something."""
+
+    def __init__(self, act: Any) -> None:
+        self.act = act
+
+    def __hash__(self) -> int:
+        self.act()
+        return 1
+
+
+@pytest.mark.req("IN-9", "WAIT-8")
+def test_a_call_that_resumes_or_leaves_in_the_middle_of_an_operation_is_told_to_wait() -> None:
+    """To resume, and to time out, is refused; who leaves is noted, and cancelled later."""
+    machine = Machine()
+    call = waiting(machine)
+    put(machine, "k")
+
+    def meddle() -> None:
+        with pytest.raises(RuntimeError, match="from within"):
+            machine.resume(call, 0.0)
+        with pytest.raises(RuntimeError, match="from within"):
+            machine.time_out(0.0)
+        machine.cancel(call, 0.0)
+
+    machine.contains(Curious(meddle), 0.0)
+    assert [*machine.outbox.left] == [call]
+    assert machine.inflight_size(0.0) == 1
+    machine.cancel(call, 0.0)
+    assert seen(machine, 0.0) == (LINE, 1)
+
+
+@pytest.mark.req("END-8", "END-6")
+def test_a_drain_whose_caller_is_gone_closes_nothing() -> None:
+    machine = Machine()
+    lease = leased(machine, "k")
+    drains = [machine.drain(5, 0.0), machine.drain(None, 0.0)]
+    for call in drains:
+        call.caller = Caller()
+        call.caller.gone = True
+    machine.time_out(5.0)
+    assert machine.snapshot(5.0).phase == "shut"
+    machine.ack(lease, 5.0)
+    assert machine.snapshot(5.0).phase == "shut"
+    for call in drains:
+        machine.cancel(call, 5.0)
+    machine.check_invariants()
+    assert machine.drain(0, 5.0) is True
+
+
+@pytest.mark.req("OP-1", "IN-11")
+def test_a_caller_that_fails_is_heard_and_leaves_the_machine_free() -> None:
+    class Broken(Caller):
+        def cancelled(self) -> bool:
+            raise ZeroDivisionError
+
+    machine = Machine()
+    leased(machine, "k", 1, 5)
+    call = waiting(machine)
+    call.caller = Broken()
+    with pytest.raises(ZeroDivisionError):
+        machine.start(5.0)
+    assert not machine.busy
+
+
 # -- time -----------------------------------------------------------------------------
 
 
