@@ -300,10 +300,11 @@ class Job(Generic[K, V]):
     # -- keeping the lease alive -------------------------------------------------------
 
     def _watch(self) -> None:
-        """Look at the lease when a third of its time has passed."""
+        """Look at the lease when a third of its time has passed, or of what is left of that."""
         if self._duration != inf and self._task is not None:
-            pause = max(_left(self._queue, self.lease) - self._duration * 2 / 3, 0)
-            if pause != inf:
+            left = _left(self._queue, self.lease)
+            if left != inf:
+                pause = max(left - self._duration * 2 / 3, left / 3)
                 self._timer = get_running_loop().call_later(pause, self._beat)
 
     def _disarm(self) -> None:
@@ -325,6 +326,9 @@ class Job(Generic[K, V]):
             assert self._task is not None
             self._task.cancel()
             return
+        except BaseException:
+            self._watch()  # there is time for another try
+            raise
         self._watch()
 
 

@@ -27,7 +27,6 @@ from tests.subject import (
     run_workers,
 )
 
-SEEDS = 25  # for each loop and each way in which it ends
 MOST = 3  # attempts
 
 
@@ -241,8 +240,12 @@ class World:
 
 @pytest.mark.parametrize("end", ["shutdown", "drain", "drain in time", "close", "join"])
 @pytest.mark.parametrize("loop", pytest_asyncio_loop_factories().values())
-def test_nothing_is_lost(loop: Any, end: str) -> None:
-    for seed in range(SEEDS):
+@pytest.mark.parametrize(
+    "seeds",
+    [range(20), pytest.param(range(20, 1000), marks=[pytest.mark.deep, pytest.mark.timeout(0)])],
+)
+def test_nothing_is_lost(loop: Any, end: str, seeds: range) -> None:
+    for seed in seeds:
 
         async def main(seed: int = seed) -> None:
             world = World(Random(f"{end} {seed}"))

@@ -516,6 +516,25 @@ async def test_a_lease_that_was_extended_for_longer_is_not_cut_short() -> None:
     assert await left(queue) == []
 
 
+async def test_an_extension_that_fails_is_told_to_the_loop_and_tried_again() -> None:
+    class Broken(Queue):
+        def extend_nowait(self, lease: Any, timeout: float | None = None) -> None:
+            if len(complaints) < 2:
+                raise ConnectionError
+            super().extend_nowait(lease, timeout)
+
+    complaints: list[Any] = []
+    running().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+    queue = Broken(default_lease_timeout=9)
+    await queue.put("a", 1)
+    async with queue.job() as job:
+        await asyncio.sleep(8)
+        assert [type(error) for error in complaints] == [ConnectionError] * 2
+        assert await queue.deadline(job.lease) > 9
+        await asyncio.sleep(100)
+    assert await left(queue) == []
+
+
 async def test_without_keep_alive_the_lease_ends_in_its_time() -> None:
     queue = await a_queue()
     with pytest.raises(LeaseLostError):
