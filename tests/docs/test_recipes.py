@@ -162,42 +162,23 @@ def watched(random: Random, kind: type[Watched] = Watched, **options: Any) -> Wo
 
 
 @under_random_schedules()
-async def test_refresh_misses_no_newest_value(random: Random) -> None:
-    world = watched(random, if_in_flight=random.choice(["update", "defer"]))
-    tasks = [asyncio.create_task(page("jobs").refresh(world.queue)) for _ in range(2)]
-    others = [asyncio.create_task(world.produce()), asyncio.create_task(world.block())]
-    await world.pause(12)
-    tasks.pop().cancel()
-    if random.random() < 0.5:
-        await ended(others)
-        await world.queue.join()
-    await world.queue.close()
-    await ended(tasks + others)
-    await world.nothing_is_lost()
+async def test_workers_that_are_run_finish_or_leave_everything(random: Random) -> None:
+    world = watched(random, if_in_flight="defer")
 
+    async def work(_: object) -> None:
+        await world.pause(12)
+        if random.random() < 0.3:
+            raise ConnectionError("try again")
 
-@under_random_schedules()
-async def test_loader_loads_every_row_or_leaves_it(random: Random) -> None:
-    world = watched(random, maxsize=4, if_in_flight="defer")
-    loaded: set[tuple[str, int]] = set()
-
-    async def load(rows: list[tuple[str, int]]) -> None:
-        await world.pause()
-        loaded.update(rows)
-
-    page("jobs").set("load", load)
-    tasks = [asyncio.create_task(page("jobs").loader(world.queue)) for _ in range(2)]
-    producing = asyncio.create_task(world.produce())
-    await world.pause(12)
-    tasks[0].cancel()
-    if random.random() < 0.5:
-        await producing
-        with suppress(TimeoutError):  # the one that was cancelled may have had leases
-            await world.queue.join(timeout=100)
-    await world.queue.close()
-    await ended([*tasks, producing], QueueClosedError)
-    for key, values in world.done.items():
-        assert {(key, value) for value in values} <= loaded
+    page("jobs").set("work", work)
+    stop = asyncio.Event()
+    producing = asyncio.create_task(world.produce(20))
+    serving = asyncio.create_task(page("jobs").serve(world.queue, stop))
+    blocking = asyncio.create_task(world.block())
+    await world.pause(20)
+    stop.set()
+    await ended([serving, producing, blocking])
+    assert await world.queue.inflight_size() == 0
     await world.nothing_is_lost()
 
 
@@ -549,11 +530,8 @@ async def test_what_is_saved_is_restored_in_order(random: Random) -> None:
 
 # -- and the tests can fail --------------------------------------------------------------------
 
-LOAD = "        await load([(number, text) for number, text, _ in batch])\n"
-ACK = "        await queue.ack_many(lease for _, _, lease in batch)\n"
 PLANTED = [
-    ("refresh", "jobs", "if job.superseded():", "if False:"),
-    ("loader", "jobs", LOAD + ACK, ACK + LOAD),
+    ("run", "jobs", "work, concurrency=2)", "work, concurrency=2, max_attempts=1)"),
     ("working", "workers", "requeue_front=not failed, delay=1 if failed else 0)", "delay=-1)"),
     ("working", "workers", "    await queue.ack(lease)\n", "    await queue.discard(key)\n"),
     ("retries", "retries", "if lease.attempt <= ATTEMPTS:", "if True:"),
