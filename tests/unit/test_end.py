@@ -61,12 +61,16 @@ async def test_join_waits_for_what_is_deferred_and_for_a_slot_that_is_reserved()
     await queue.put("k", 2, if_in_flight="defer")
     joining = await blocked(queue.join())
     await queue.ack(held)
-    putting = queue.put("waited", 3)
-    putting.send(None)
-    await queue.ack(await lease(queue))  # so the slot is the put's
-    await ticks(3)
-    assert not joining.done()
-    putting.close()
+    puts = [queue.put(f"waited {number}", 3) for number in range(2)]
+    for putting in puts:
+        putting.send(None)
+        await queue.ack(await lease(queue))  # so the slot is the put's
+        await ticks(3)
+        assert not joining.done()
+        if putting is puts[0]:
+            with pytest.raises(StopIteration):
+                putting.send(None)
+    puts[1].close()
     assert await outcome(joining) is None
 
 

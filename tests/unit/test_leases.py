@@ -155,6 +155,25 @@ async def test_the_lease_of_another_queue_is_invalid(use: LeaseCall) -> None:
     await other.ack(foreign)
 
 
+class Own(Lease[str]):
+    """A user's own kind of lease."""
+
+    __slots__ = ()
+
+
+@pytest.mark.req("LEASE-4")
+async def test_a_lease_of_a_users_own_kind_is_as_good() -> None:
+    queue = LeasedKeyQueue[str, int]()
+    for change in (False, True):
+        held = await put_leased(queue, "k", 1)
+        own = Own(held.token, held.key)
+        if change:
+            object.__setattr__(held, "__class__", Own)
+            own = held  # type: ignore[assignment]
+        await queue.extend(own, 5)
+        await queue.ack(own)
+
+
 REBUILT: dict[str, Callable[[Lease[str]], Lease[str]]] = {
     "rebuilt": lambda lease: Lease(token=lease.token, key=lease.key),
     "copied": copy.copy,

@@ -363,6 +363,21 @@ async def test_a_loop_that_runs_nested_inside_the_queues_own_is_another(
     await queue.ack(leased)
 
 
+@pytest.mark.req("IN-10", "WAIT-8")
+async def test_a_call_that_is_resumed_outside_its_loop_gives_its_copy_back() -> None:
+    queue, own = LeasedKeyQueue[str, int](), asyncio.get_running_loop()
+    call = queue.get()
+    call.send(None)
+    await queue.put("k", 1)
+    asyncio._set_running_loop(None)
+    try:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            call.send(None)
+    finally:
+        asyncio._set_running_loop(own)
+    assert await keys(queue) == ["k"]
+
+
 @pytest.mark.req("IN-11", "WAIT-8")
 def test_a_reservation_that_is_dropped_after_the_loop_was_closed_passes_on_in_silence() -> None:
     """The next in line is given the copy, though nobody can wake it any more."""
