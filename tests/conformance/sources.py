@@ -19,7 +19,6 @@ from tests.virtual import running
 EXAMPLE = Path(__file__).parents[2] / "examples" / "index_tree.py"
 FINE = 1e-5  # seconds: the unit for runs in real time
 POLICIES: tuple[InFlightPolicy, ...] = ("update", "reject", "buffer", "defer")
-WAITS = ("WAITING", "RESERVED")
 
 
 class Gone:
@@ -51,7 +50,7 @@ def of_the_machine(seed: int, events: int = 60) -> Recorder:
         key, wait, delay = rng.choice("abc"), rng.choice((inf, 0, 1, 3)), rng.choice((0, 0, 1, 4))
         lease = rng.choice(leases[-4:]) if leases else None
         try:
-            match rng.choice("ppppggtrrrrchoaaallxfdjk" + "qsz" * (len(recorder.events) > 45)):
+            match rng.choice("ppppggtrrrrccchhhoaaallxfdjk" + "qsz" * (len(recorder.events) > 45)):
                 case "p":
                     begun(machine.put(key, object(), rng.choice(POLICIES), delay, wait, now))
                 case "g":
@@ -61,18 +60,11 @@ def of_the_machine(seed: int, events: int = 60) -> Recorder:
                 case "r" if over := [c for c in calls if c.outcome.name != "WAITING"]:
                     calls.remove(call := rng.choice(over))
                     begun(machine.resume(call, now))
-                case "c" if waiting := [c for c in calls if c.outcome.name in WAITS]:
-                    calls.remove(call := rng.choice(waiting))
-                    if call.kind == "drain" or rng.random() < 0.5:
-                        machine.cancel(call, now)
-                    else:  # it leaves, which is noticed later
-                        call.caller = Gone()
-                        gone.append(call)
-                case "h":
-                    for call in gone:
-                        if call.outcome.name in WAITS:
-                            machine.cancel(call, now)
-                    gone.clear()
+                case "c" if calls:
+                    gone.append(calls.pop(rng.randrange(len(calls))))
+                    gone[-1].caller = Gone()
+                case "h" if gone:  # it comes to
+                    machine.cancel(gone.pop(), now)
                 case "o":
                     machine.time_out(now)
                 case "a" if lease:
@@ -91,7 +83,7 @@ def of_the_machine(seed: int, events: int = 60) -> Recorder:
                 case "k":
                     recorder.look(now)
                 case "q":
-                    begun(machine.drain(wait or 2, now))
+                    begun(machine.drain(wait, now))
                 case "s":
                     machine.shutdown(now)
                 case "z" if rng.random() < 0.5:

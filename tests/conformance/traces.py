@@ -60,7 +60,9 @@ def in_order(events: Sequence[Event]) -> list[Event]:
     for event in events:
         last = calls[-1] if calls else None
         if event.action == "gone":
-            calls.insert(_start(calls, event.now), event._replace(action="cancel"))
+            calls.insert(
+                _start(calls, event.now), event._replace(action="cancel", detail="WAITING")
+            )
         elif event.action == "put" and last is not None and _carries_out(last, event, calls):
             calls[-1] = last._replace(version=event.version)
         else:
@@ -106,12 +108,7 @@ class _Writer:
         self.leases: dict[int, str] = {}  # by number
         self.keys: set[str] = set()
         self.lines: list[str] = []
-        left: set[int] = set()  # a call that has resumed may be cancelled, or noticed to be gone
         for event in in_order(recorder.events):
-            if event.action in ("resume", "cancel"):
-                if event.ticket in left and event.action == "cancel":
-                    continue
-                left.add(event.ticket)
             self.pass_time(event.now)
             parts = self.event(event)
             self.lines.append(f"<<{', '.join(parts)}>>")
@@ -146,7 +143,7 @@ class _Writer:
 
     def got(self, event: Event, name: str) -> str:
         self.leases[event.number] = name
-        attempt = event.detail[1] if type(event.detail) is tuple else 0
+        _, attempt = event.detail
         return f'<<"got", {self.key(event.key)}, {{{event.version}}}, {event.number}, {attempt}>>'
 
     def event(self, event: Event) -> Iterator[str]:
@@ -165,7 +162,7 @@ class _Writer:
             case "get" | "take":
                 key = [self.key(event.key)] if action == "take" else []
                 if event.ticket is None:
-                    call = self.call(event, detail[0] if type(detail) is tuple else detail, inf)
+                    call = self.call(event, detail[0], inf)
                     yield from (name, call, *key, self.got(event, call))
                 else:
                     wait, duration = detail
@@ -181,13 +178,12 @@ class _Writer:
                 drains = self.kind.get(event.ticket) == "drain"
                 what = str(detail == "DONE") if drains else OVER[detail]
                 yield from ('"over"', self.calls.get(event.ticket, UNKNOWN), json.dumps(what))
-            case "cancel" if detail in (None, "WAITING", "RESERVED"):
+            case "cancel" if detail in ("WAITING", "RESERVED"):  # it was not over yet
                 yield from (name, self.calls.get(event.ticket, UNKNOWN))
             case "join" | "drain" if event.ticket is not None:
                 yield from (name, self.call(event, inf, detail[0]), '<<"waits">>')
             case "drain":
                 wait, drained = detail
-                drained = wait > 0 if drained is None else drained
                 yield from (name, self.call(event, inf, wait), f'<<"is", {str(drained).upper()}>>')
             case "ack":
                 yield from (name, lease, '<<"ok">>')
