@@ -97,7 +97,7 @@ async def run_workers(
     most = count("concurrency", concurrency)
     if timeout_per_job is not None:
         timeout_per_job = seconds("timeout_per_job", timeout_per_job)
-    pool = _Pool(queue, handler, count("max_attempts", max_attempts), timeout_per_job)
+    pool = _Pool(handler, count("max_attempts", max_attempts), timeout_per_job)
     get = partial(queue.get, None, lease_timeout=lease_timeout)
     await pool.run(most, partial(Job, queue, get, True, backoff, dead_letter))
 
@@ -107,14 +107,12 @@ class _Pool(Generic[K, V]):
 
     def __init__(
         self,
-        queue: LeasingQueue[K, V],
         handler: Handler[K, V],
         max_attempts: int,
         timeout_per_job: float | None,
     ) -> None:
         self.owner = this_task()
         self.cancels = self.owner.cancelling()
-        self.queue = queue
         self.handler = handler
         self.max_attempts = max_attempts
         self.timeout_per_job = timeout_per_job

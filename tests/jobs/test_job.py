@@ -397,6 +397,14 @@ async def test_a_job_that_is_told_twice_of_its_loss_ends_once() -> None:
     assert cancelling() == 0
 
 
+async def test_a_release_with_bad_arguments_begins_no_beat() -> None:
+    queue = await a_queue()
+    async with queue.job(lease_timeout=3, keep_alive=False) as job:
+        with pytest.raises(ValueError, match="delay"):
+            await job.release(delay=-1)
+        assert running().timers() == []
+
+
 async def test_a_release_with_bad_arguments_changes_nothing_and_the_lease_stays_alive() -> None:
     queue = await a_queue()
     async with queue.job(lease_timeout=3) as job:

@@ -362,6 +362,22 @@ async def test_a_lease_that_is_lost_to_a_slow_dead_letter_is_a_loss() -> None:
     assert await left(queue) == []
 
 
+async def test_what_is_not_ours_any_more_is_not_given_up() -> None:
+    queue = await a_queue()
+    buried: list[int] = []
+
+    async def bury(key: str, value: Any, attempts: int, error: Any) -> None:
+        buried.append(attempts)
+
+    async def handler(job: AnyJob) -> None:
+        if job.attempt == 1:
+            jump(31)
+        await job.dead_letter()
+
+    await work_off(queue, handler, dead_letter=bury)
+    assert buried == [2]
+
+
 # -- settled by the handler ------------------------------------------------------------------------
 
 
