@@ -333,18 +333,6 @@ async def test_a_cancelled_reservation_goes_back_to_the_front() -> None:
     assert await keys(queue) == ["k", "came back", "later"]
 
 
-@pytest.mark.req("WAIT-8", "WAIT-2")
-async def test_several_cancelled_reservations_come_back_each_to_the_front() -> None:
-    queue = Queue()
-    calls = [await blocked(queue.get()) for _ in range(3)]
-    for key in "abc":
-        await queue.put(key, 1)
-    for task in calls:
-        task.cancel()
-    await outcomes(calls)
-    assert await keys(queue) == ["c", "b", "a"]
-
-
 @pytest.mark.req("WAIT-8", "REL-3", "KEY-4")
 async def test_a_cancelled_reservation_takes_the_deferred_value_with_it() -> None:
     queue = Queue()
@@ -354,18 +342,6 @@ async def test_a_cancelled_reservation_takes_the_deferred_value_with_it() -> Non
     waiting.cancel()
     await outcome(waiting)
     assert await drain(queue) == [("k", 2)]
-
-
-@pytest.mark.req("WAIT-8", "REL-4", "KEY-1")
-async def test_a_cancelled_reservation_is_merged_into_an_available_copy() -> None:
-    queue = Queue()
-    waiting = await blocked(queue.get())
-    await queue.put("k", 1)
-    await queue.put("first", 1)
-    await queue.put("k", 2, if_in_flight="buffer")
-    waiting.cancel()
-    await outcome(waiting)
-    assert await drain(queue) == [("first", 1), ("k", 2)]
 
 
 @pytest.mark.req("WAIT-8", "LEASE-5")
@@ -380,34 +356,6 @@ async def test_a_cancelled_reservation_was_never_a_lease() -> None:
     assert first.token < granted.token
     await queue.ack(granted)
     check(queue)
-
-
-@pytest.mark.req("WAIT-8")
-async def test_a_copy_passes_from_one_cancelled_call_to_the_next_until_one_keeps_it() -> None:
-    queue = Queue()
-    calls = [await blocked(queue.get()) for _ in range(10)]
-    await queue.put("k", 1)
-    for task in calls[:-1]:
-        task.cancel()
-        await ticks(1)
-    assert (await calls[-1])[0] == "k"
-    await outcomes(calls)
-    check(queue)
-
-
-@pytest.mark.req("WAIT-7", "WAIT-8", "IN-11")
-@pytest.mark.parametrize("reserved", [False, True])
-async def test_a_coroutine_that_is_closed_leaves_as_a_cancelled_one_does(reserved: bool) -> None:
-    queue = Queue()
-    coroutine = queue.get()
-    coroutine.send(None)  # it waits
-    if reserved:
-        await queue.put("k", 1)
-        assert await queue.qsize() == 0
-    coroutine.close()
-    if not reserved:
-        await queue.put("k", 1)
-    assert await keys(queue) == ["k"]
 
 
 @pytest.mark.req("WAIT-8", "IN-11")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import FrozenInstanceError
 from math import inf, nan
 from typing import Any
@@ -28,7 +28,6 @@ from tests.unit.steps import blocked, nowait, put_leased
 from tests.virtual import jump, run
 
 Queue = LeasedKeyQueue[str, int]
-Told = tuple[Coroutine[Any, Any, object], type[BaseException], str]
 
 FAMILY = [
     (LeasedKeyQError, Exception),
@@ -53,12 +52,14 @@ def test_a_wait_that_runs_out_is_no_error_of_this_package() -> None:
     assert not issubclass(TimeoutError, LeasedKeyQError)
 
 
-async def say(told: list[Told]) -> None:
-    """Each call raises that very error, with that text."""
-    for call, error, text in told:
-        with pytest.raises(error) as caught:
-            await call
-        assert (caught.type, str(caught.value)) == (error, text)
+async def said(*calls: Awaitable[object]) -> list[str]:
+    """What each of the calls raises."""
+    results = [await asyncio.gather(call, return_exceptions=True) for call in calls]
+    return [f"{type(error).__name__}: {error}" for (error,) in results]
+
+
+def paragraphs(text: str) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
 
 
 async def test_what_a_lease_that_is_not_live_is_told() -> None:
@@ -71,202 +72,145 @@ async def test_what_a_lease_that_is_not_live_is_told() -> None:
     jump(1)
     live = await put_leased(queue, "live", 1)
     foreign = await put_leased(other, "f", 1)
-    wrong, never = Lease(live.token, "k"), Lease("no token", "k")
-    nothing: Any = 3
-    texts: list[tuple[Any, type[Exception], str]] = [
-        (
-            acked,
-            LeaseAlreadyAcknowledgedError,
-            "{!r} was acknowledged already: there is nothing left to do",
-        ),
-        (released, InvalidLeaseError, "{!r} was released already: get or take its item anew"),
-        (
-            expired,
-            LeaseExpiredError,
-            (
-                "{!r} ran out before this call: its item went back to the queue and may be with"
-                " another consumer; discard the work, or make it safe to repeat"
-            ),
-        ),
-        (foreign, InvalidLeaseError, "{!r} is another queue's: use it there"),
-        (
-            never,
-            InvalidLeaseError,
-            "{!r} is not live in this queue: it has ended, or was never granted here",
-        ),
-        (
-            wrong,
-            InvalidLeaseError,
-            "{!r} names another key than the one its token was granted for",
-        ),
-        (nothing, TypeError, "a Lease is needed, as get and take return it, not {!r}"),
-    ]
+    wrong, never, nothing = Lease(live.token, "k"), Lease("no token", "k"), 3
+    leases: list[Any] = [acked, released, expired, foreign, never, wrong, nothing]
     for use in (queue.ack, queue.release, queue.extend, queue.refresh, queue.superseded):
-        await say([(use(lease), error, text.format(lease)) for lease, error, text in texts])
+        assert await said(*map(use, leases)) == paragraphs(
+            f"""LeaseAlreadyAcknowledgedError: {acked!r} was acknowledged already: there is nothing
+            left to do
+
+            InvalidLeaseError: {released!r} was released already: get or take its item anew
+
+            LeaseExpiredError: {expired!r} ran out before this call: its item went back to the queue
+            and may be with another consumer; discard the work, or make it safe to repeat
+
+            InvalidLeaseError: {foreign!r} is another queue's: use it there
+
+            InvalidLeaseError: {never!r} is not live in this queue: it has ended, or was never
+            granted here
+
+            InvalidLeaseError: {wrong!r} names another key than the one its token was granted for
+
+            TypeError: a Lease is needed, as get and take return it, not 3"""
+        )
 
 
-async def made(default: Any) -> object:
-    return Queue(default_lease_timeout=default)
-
-
-async def bounded(maxsize: Any) -> object:
-    return Queue(maxsize=maxsize)
+async def made(**options: Any) -> object:
+    return Queue(**options)
 
 
 async def test_what_a_bad_argument_is_told() -> None:
     queue = Queue()
     lease = await put_leased(queue, "k", 1)
-    waits: list[Callable[[Any], Coroutine[Any, Any, object]]] = [
+    waits: list[Callable[[Any], Awaitable[object]]] = [
         queue.get,
         lambda time: queue.take("k", time),
         lambda time: queue.put("k", 1, timeout=time),
         queue.join,
         queue.drain,
     ]
-    leases: list[tuple[str, Callable[[Any], Coroutine[Any, Any, object]]]] = [
+    leases: list[tuple[str, Callable[[Any], Awaitable[object]]]] = [
         ("lease_timeout", lambda time: queue.get(lease_timeout=time)),
         ("lease_timeout", lambda time: queue.take("k", lease_timeout=time)),
         ("timeout", lambda time: queue.extend(lease, time)),
-        ("default_lease_timeout", made),
+        ("default_lease_timeout", lambda time: made(default_lease_timeout=time)),
     ]
     for name, use in [*(("timeout", wait) for wait in waits), *leases]:
-        await say(
-            [
-                (use("1"), TypeError, f"{name} must be a number of seconds or None, not '1'"),
-                (use(nan), ValueError, f"{name} must be a number of seconds or None, not NaN"),
-            ]
-        )
+        assert await said(use("1"), use(nan)) == [
+            f"TypeError: {name} must be a number of seconds or None, not '1'",
+            f"ValueError: {name} must be a number of seconds or None, not NaN",
+        ]
     for name, use in leases:
-        await say([(use(0), ValueError, f"{name} must be more than zero seconds, not 0")])
+        assert await said(use(0)) == [f"ValueError: {name} must be more than zero seconds, not 0"]
     bad: Any = "never"
     no_delay: Any = None
-    await say(
-        [
-            (
-                queue.put("k", 1, if_in_flight=bad),
-                ValueError,
-                "if_in_flight must be one of ('update', 'reject', 'buffer', 'defer'), not 'never'",
-            ),
-            (
-                queue.put("k", 1, delay=-1),
-                ValueError,
-                "delay must be zero seconds or more, not -1",
-            ),
-            (
-                queue.release(lease, delay=no_delay),
-                TypeError,
-                "delay must be a number of seconds, not None: 0 is no delay",
-            ),
-            (
-                queue.release(lease, requeue_front=True, delay=2),
-                ValueError,
-                (
-                    "a release with a delay of 2.0 s can't go to the front: leave out either"
-                    " delay or requeue_front"
-                ),
-            ),
-            (bounded("1"), TypeError, "maxsize must be an int (0 or less: no bound), not '1'"),
-        ]
+    assert await said(
+        queue.put("k", 1, if_in_flight=bad),
+        queue.put("k", 1, delay=-1),
+        queue.release(lease, delay=no_delay),
+        queue.release(lease, requeue_front=True, delay=2),
+        made(maxsize="1"),
+    ) == paragraphs(
+        """ValueError: if_in_flight must be one of ('update', 'reject', 'buffer', 'defer'), not
+        'never'
+
+        ValueError: delay must be zero seconds or more, not -1
+
+        TypeError: delay must be a number of seconds, not None: 0 is no delay
+
+        ValueError: a release with a delay of 2.0 s can't go to the front: leave out either delay
+        or requeue_front
+
+        TypeError: maxsize must be an int (0 or less: no bound), not '1'"""
     )
 
 
 async def test_what_an_operation_is_told_that_cannot_be_done_now() -> None:
     queue = Queue(maxsize=1)
     await put_leased(queue, "k", 1)
-    await say(
-        [
-            (
-                queue.put("k", 2, if_in_flight="reject"),
-                KeyAlreadyInFlightError,
-                (
-                    "key 'k' is in flight and if_in_flight is 'reject': put it again once its lease"
-                    " has ended, or choose another policy"
-                ),
-            ),
-            (queue.get(0), TimeoutError, "nothing became available within 0.0 s"),
-            (queue.get(1.5), TimeoutError, "nothing became available within 1.5 s"),
-            (
-                queue.take("k", -1),
-                TimeoutError,
-                "no copy of key 'k' became available within -1.0 s",
-            ),
-            (
-                queue.take("new", 2),
-                TimeoutError,
-                "no copy of key 'new' became available within 2.0 s",
-            ),
-            (
-                queue.put("new", 1, timeout=3),
-                TimeoutError,
-                "the queue is full, and no slot for key 'new' became free within 3.0 s",
-            ),
-            (queue.join(4), TimeoutError, "the queue was not worked off within 4.0 s"),
-            (
-                nowait(lambda: queue.put_nowait("new", 1)),
-                asyncio.QueueFull,
-                (
-                    "the queue is full, and has no slot for key 'new': await put(), or put it again"
-                    " when something was acknowledged"
-                ),
-            ),
-            (
-                nowait(lambda: queue.get_nowait()),
-                asyncio.QueueEmpty,
-                "nothing is available: await get(), or ask later",
-            ),
-            (
-                nowait(lambda: queue.take_nowait("k")),
-                asyncio.QueueEmpty,
-                "no copy of key 'k' is available: await take(), or ask later",
-            ),
-        ]
+    assert await said(
+        queue.put("k", 2, if_in_flight="reject"),
+        queue.get(0),
+        queue.get(1.5),
+        queue.take("k", -1),
+        queue.take("new", 2),
+        queue.put("new", 1, timeout=3),
+        queue.join(4),
+        nowait(lambda: queue.put_nowait("new", 1)),
+        nowait(lambda: queue.get_nowait()),
+        nowait(lambda: queue.take_nowait("k")),
+    ) == paragraphs(
+        """KeyAlreadyInFlightError: key 'k' is in flight and if_in_flight is 'reject': put it again
+        once its lease has ended, or choose another policy
+
+        TimeoutError: nothing became available within 0.0 s
+
+        TimeoutError: nothing became available within 1.5 s
+
+        TimeoutError: no copy of key 'k' became available within -1.0 s
+
+        TimeoutError: no copy of key 'new' became available within 2.0 s
+
+        TimeoutError: the queue is full, and no slot for key 'new' became free within 3.0 s
+
+        TimeoutError: the queue was not worked off within 4.0 s
+
+        QueueFull: the queue is full, and has no slot for key 'new': await put(), or put it again
+        when something was acknowledged
+
+        QueueEmpty: nothing is available: await get(), or ask later
+
+        QueueEmpty: no copy of key 'k' is available: await take(), or ask later"""
     )
 
 
 async def test_what_is_told_by_a_queue_that_ends() -> None:
-    queue = Queue()
+    queue, empty = Queue(), Queue()
     lease = await put_leased(queue, "k", 1)
-    waiting, taking, joining = [
-        await blocked(call) for call in (queue.get(), queue.take("z"), queue.join())
-    ]
+    calls = (queue.get(), queue.take("z"), queue.join())
+    waiting, taking, joining = [await blocked(call) for call in calls]
     await queue.shutdown()
-    ended = "the queue was shut down while the call waited"
-    shut = "the queue was shut down, and nothing {} can come to this call"
-    await say(
-        [
-            (asyncio.wait_for(taking, 1), QueueClosedError, ended),
-            (
-                queue.put("new", 1),
-                QueueClosedError,
-                "the queue is shut down: it takes no more puts, and works off what it holds",
-            ),
-            (queue.take("z"), QueueClosedError, shut.format("of key 'z'")),
-        ]
-    )
-    while_waiting = "the queue was closed while the call waited"
-    await queue.close()
-    await say(
-        [
-            (asyncio.wait_for(waiting, 1), QueueClosedError, while_waiting),
-            (asyncio.wait_for(joining, 1), QueueClosedError, while_waiting),
-            (
-                queue.ack(lease),
-                QueueClosedError,
-                "the queue is closed: only the introspection methods still answer",
-            ),
-            (
-                queue.join(),
-                QueueClosedError,
-                (
-                    "the queue was closed with 1 items left in it: nobody will work them off;"
-                    " available_items() shows them"
-                ),
-            ),
-        ]
-    )
-    empty = Queue()
     await empty.shutdown()
-    await say([(empty.get(), QueueClosedError, shut.format("more"))])
+    shut = await said(taking, queue.put("new", 1), queue.take("z"), empty.get())
+    await queue.close()
+    assert [*shut, *await said(waiting, joining, queue.ack(lease), queue.join())] == paragraphs(
+        """QueueClosedError: the queue was shut down while the call waited
+
+        QueueClosedError: the queue is shut down: it takes no more puts, and works off what it holds
+
+        QueueClosedError: the queue was shut down, and nothing of key 'z' can come to this call
+
+        QueueClosedError: the queue was shut down, and nothing more can come to this call
+
+        QueueClosedError: the queue was closed while the call waited
+
+        QueueClosedError: the queue was closed while the call waited
+
+        QueueClosedError: the queue is closed: only the introspection methods still answer
+
+        QueueClosedError: the queue was closed with 1 items left in it: nobody will work them off;
+        available_items() shows them"""
+    )
 
 
 @pytest.mark.req("IN-9")
@@ -299,7 +243,7 @@ def test_what_another_loop_is_told() -> None:
         f"{queue!r} belongs to the event loop in which it was first used, and this is another:"
         " use one queue for each loop"
     )
-    run(say([(queue.get(), RuntimeError, text)]))
+    assert run(said(queue.get())) == [f"RuntimeError: {text}"]
     with pytest.raises(TypeError) as refused:
         copy.copy(queue)
     assert str(refused.value) == (

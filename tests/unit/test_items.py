@@ -1,7 +1,6 @@
 """What `put`, `take`, `ack` and `release` do to the items, and to their order."""
 
 import asyncio
-import itertools
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from tests.unit.steps import (
     put_leased,
     state,
 )
-from tests.virtual import jump
 
 POLICIES = ["update", "reject", "buffer", "defer"]
 
@@ -74,17 +72,6 @@ async def test_each_way_back_leads_to_its_own_place_in_the_line() -> None:
             await queue.ack(ended)
 
 
-@pytest.mark.req("LINE-3")
-async def test_an_expired_copy_stands_behind_all_that_came_back_and_before_the_rest() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await queue.put("put", 0)
-    front = await put_leased(queue, "front", 0)
-    await put_leased(queue, "expired", 0, lease_timeout=1)
-    await queue.release(front, requeue_front=True)
-    await asyncio.sleep(1)
-    assert await keys(queue) == ["front", "expired", "put"]
-
-
 # -- put ---------------------------------------------------------------------------------
 
 
@@ -97,16 +84,6 @@ async def test_put_on_an_absent_key_adds_a_copy_at_the_back(policy: Any) -> None
     assert await drain(queue) == [("a", 1), ("b", 2)]
 
 
-@pytest.mark.req("PUT-6", "ACK-1")
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_an_acked_key_is_as_absent_as_one_that_never_was(policy: Any) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await queue.ack(await put_leased(queue, "a", 1))
-    await queue.put("b", 2)
-    await queue.put("a", 3, if_in_flight=policy)
-    assert await drain(queue) == [("b", 2), ("a", 3)]
-
-
 @pytest.mark.req("PUT-2", "KEY-1")
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_put_on_an_available_key_replaces_the_value_in_its_place(policy: Any) -> None:
@@ -115,98 +92,6 @@ async def test_put_on_an_available_key_replaces_the_value_in_its_place(policy: A
         await queue.put(key, 1)
     await queue.put("b", 2, if_in_flight=policy)
     assert await drain(queue) == [("a", 1), ("b", 2), ("c", 1)]
-
-
-@pytest.mark.req("PUT-2", "KEY-1")
-@pytest.mark.parametrize("policy", ["update", "buffer", "defer"])
-async def test_put_on_a_key_that_is_available_and_leased_goes_to_the_available_copy(
-    policy: Any,
-) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    await queue.put("a", 2, if_in_flight="buffer")
-    await queue.put("b", 1)
-    await queue.put("a", 3, if_in_flight=policy)
-    assert await queue.qsize() == 2
-    assert await queue.peek("a") == 3
-    await queue.ack(leased)
-    assert await drain(queue) == [("a", 3), ("b", 1)]
-
-
-@pytest.mark.req("PUT-1", "OP-1")
-@pytest.mark.parametrize("also", ["nothing", "deferred", "available"])
-async def test_reject_refuses_whatever_else_there_is_of_the_key(also: str) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    if also == "deferred":
-        await queue.put("a", 2, if_in_flight="defer")
-    if also == "available":
-        await queue.put("a", 2, if_in_flight="buffer")
-    before = await state(queue)
-    with pytest.raises(KeyAlreadyInFlightError, match=r"'a'.*reject"):
-        await queue.put("a", 9, if_in_flight="reject")
-    assert await state(queue) == before
-    await queue.release(leased)
-    assert await drain(queue) == [("a", 1 if also == "nothing" else 2)]
-
-
-@pytest.mark.req("PUT-1")
-async def test_reject_takes_a_key_again_once_its_lease_has_run_out() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await put_leased(queue, "a", 1, lease_timeout=1)
-    jump(1)
-    await queue.put("a", 2, if_in_flight="reject")
-    assert await drain(queue) == [("a", 2)]
-
-
-@pytest.mark.req("PUT-4", "KEY-4")
-async def test_update_gives_the_value_to_the_copy_in_flight() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    await queue.put("a", 2)
-    assert await queue.qsize() == 0
-    await queue.release(leased)
-    assert await drain(queue) == [("a", 2)]
-
-
-@pytest.mark.req("PUT-4", "KEY-2")
-@pytest.mark.parametrize("again", list(itertools.permutations(range(3))))
-async def test_update_goes_to_the_newest_of_several_copies_whatever_the_order_of_their_grants(
-    again: tuple[int, ...],
-) -> None:
-    """Each of three copies goes back and out again, so that grants and versions differ."""
-    queue = LeasedKeyQueue[str, int]()
-    leases = [await put_leased(queue, "a", 0)]
-    for value in (1, 2):
-        await queue.put("a", value, if_in_flight="buffer")
-        leases.append(await lease(queue))
-    for index in again:
-        await queue.release(leases[index], requeue_front=True)
-        key, value, leases[index] = await queue.take("a", 0)
-        assert (key, value) == ("a", index)
-        check(queue)
-    await queue.put("a", 9)
-    check(queue)
-    for index in (0, 1, 2):
-        await queue.release(leases[index])
-        _, value, leases[index] = await queue.get(0)
-        assert value == (9 if index == 2 else index)
-        check(queue)
-
-
-@pytest.mark.req("PUT-4")
-async def test_update_goes_to_the_newest_value_that_is_left() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    oldest = await put_leased(queue, "a", 0)
-    leases = []
-    for value in (1, 2):
-        await queue.put("a", value, if_in_flight="buffer")
-        leases.append(await lease(queue))
-    await queue.ack(leases[1])
-    await queue.put("a", 9)
-    await queue.ack(leases[0])
-    await queue.release(oldest)
-    assert await drain(queue) == [("a", 0)]
 
 
 @pytest.mark.req("PUT-2", "PUT-4", "KEY-4")
@@ -231,17 +116,6 @@ async def test_a_put_on_an_old_copy_that_came_back_makes_it_the_newest(policy: A
     assert await drain(queue) == [("a", 2)]
 
 
-@pytest.mark.req("PUT-3", "KEY-3")
-async def test_update_goes_to_the_deferred_value_if_there_is_one() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    await queue.put("a", 2, if_in_flight="defer")
-    await queue.put("a", 3, if_in_flight="update")
-    assert await state(queue) == {"available": {}, "in flight": {"a"}, "sizes": (0, 1)}
-    await queue.ack(leased)
-    assert await drain(queue) == [("a", 3)]
-
-
 @pytest.mark.req("PUT-5", "ACK-2")
 async def test_a_deferred_value_comes_at_the_back_when_the_lease_is_acked() -> None:
     queue = LeasedKeyQueue[str, int]()
@@ -251,16 +125,6 @@ async def test_a_deferred_value_comes_at_the_back_when_the_lease_is_acked() -> N
     assert not await queue.contains("a")
     await queue.ack(leased)
     assert await drain(queue) == [("b", 1), ("a", 2)]
-
-
-@pytest.mark.req("PUT-5", "KEY-3")
-async def test_a_deferred_value_is_replaced_by_the_next() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    for value in (2, 3, 4):
-        await queue.put("a", value, if_in_flight="defer")
-    await queue.ack(leased)
-    assert await drain(queue) == [("a", 4)]
 
 
 @pytest.mark.req("PUT-5", "ACK-2")
@@ -287,17 +151,6 @@ async def test_buffer_adds_a_copy_at_the_back() -> None:
     assert (await queue.inflight_keys(), await queue.inflight_size()) == ({"a", "b"}, 3)
     await queue.ack(first)
     assert (await queue.inflight_keys(), await queue.inflight_size()) == ({"a", "b"}, 2)
-
-
-@pytest.mark.req("PUT-7", "KEY-3")
-async def test_buffer_supersedes_a_deferred_value() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    await queue.put("a", 2, if_in_flight="defer")
-    await queue.put("a", 3, if_in_flight="buffer")
-    assert await drain(queue) == [("a", 3)]
-    await queue.ack(leased)
-    assert await queue.qsize() == 0
 
 
 @pytest.mark.req("PUT-8")
@@ -334,17 +187,6 @@ async def test_the_policies_and_their_guarantees(
 # -- take --------------------------------------------------------------------------------
 
 
-@pytest.mark.req("TAKE-1")
-@pytest.mark.parametrize("key", ["a", "b", "c"])
-async def test_take_leases_a_key_wherever_it_stands(key: str) -> None:
-    queue = LeasedKeyQueue[str, str]()
-    for other in "abc":
-        await queue.put(other, other.upper())
-    taken, value, granted = await queue.take(key)
-    assert (taken, value, granted.key) == (key, key.upper(), key)
-    assert await keys(queue) == [other for other in "abc" if other != key]
-
-
 @pytest.mark.req("TAKE-1", "LINE-1")
 @pytest.mark.parametrize("key", ["a", "b", "c"])
 async def test_take_leases_a_key_from_the_first_part_of_the_line_too(key: str) -> None:
@@ -369,27 +211,6 @@ async def test_take_leases_the_available_copy_of_a_key_that_is_also_in_flight() 
 
 
 # -- ack, release ------------------------------------------------------------------------
-
-
-@pytest.mark.req("ACK-1")
-async def test_ack_removes_the_copy_for_good() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await queue.ack(await put_leased(queue, "a", 1))
-    assert await state(queue) == {"available": {}, "in flight": set(), "sizes": (0, 0)}
-
-
-@pytest.mark.req("ACK-1", "KEY-2")
-async def test_ack_removes_no_other_copy_of_the_key() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    first = await put_leased(queue, "a", 1)
-    await queue.put("a", 2, if_in_flight="buffer")
-    second = await lease(queue)
-    await queue.put("a", 3, if_in_flight="buffer")
-    await queue.ack(second)
-    assert await queue.inflight_size() == 1
-    assert await queue.peek("a") == 3
-    await queue.ack(first)
-    assert await drain(queue) == [("a", 3)]
 
 
 @pytest.mark.req("ACK-2")
@@ -430,15 +251,6 @@ async def test_a_deferred_value_that_was_merged_is_deferred_no_longer() -> None:
     await queue.ack(await lease(queue))
     await queue.ack(first)
     assert await state(queue) == {"available": {}, "in flight": set(), "sizes": (0, 0)}
-
-
-@pytest.mark.req("REL-3", "EXP-3")
-async def test_expiry_takes_the_deferred_value_with_it() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await put_leased(queue, "a", 1, lease_timeout=1)
-    await queue.put("a", 2, if_in_flight="defer")
-    await asyncio.sleep(1)
-    assert await drain(queue) == [("a", 2)]
 
 
 @pytest.mark.req("REL-4", "KEY-1", "KEY-4")

@@ -76,30 +76,6 @@ async def test_after_expiry_a_lease_is_expired(use: LeaseCall, seen: bool) -> No
 
 
 @on_leases
-@pytest.mark.req("LEASE-9", "LEASE-11")
-async def test_what_became_of_a_lease_is_known_after_a_thousand_others(use: LeaseCall) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    acked, released, expired = [
-        await put_leased(queue, key, 1, lease_timeout=1) for key in ("a", "r", "e")
-    ]
-    await queue.ack(acked)
-    await queue.release(released)
-    await asyncio.sleep(1)
-    await queue.take("e", 0)
-    for number in range(1000):
-        await queue.ack(await put_leased(queue, "a", number))
-    before = await state(queue)
-    for ended, error in (
-        (acked, LeaseAlreadyAcknowledgedError),
-        (released, InvalidLeaseError),
-        (expired, LeaseExpiredError),
-    ):
-        with pytest.raises(error):
-            await use(queue, ended)
-    assert await state(queue) == before
-
-
-@on_leases
 @pytest.mark.req("LEASE-5")
 async def test_a_lease_that_never_was_is_invalid(use: LeaseCall) -> None:
     queue = LeasedKeyQueue[str, int]()
@@ -222,20 +198,6 @@ async def test_a_rebuilt_lease_that_has_ended_is_invalid(use: LeaseCall, end: st
     assert await state(queue) == before
 
 
-@on_leases
-@pytest.mark.req("LEASE-11")
-async def test_a_lease_with_another_key_is_refused_and_harms_neither(use: LeaseCall) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    a, b = [await put_leased(queue, key, 1) for key in "ab"]
-    before = await state(queue)
-    for key in ("b", "absent"):
-        with pytest.raises(InvalidLeaseError, match="key"):
-            await use(queue, Lease(token=a.token, key=key))
-    assert await state(queue) == before
-    await queue.ack(a)
-    await queue.ack(b)
-
-
 @pytest.mark.req("LEASE-4", "LEASE-11")
 async def test_a_rebuilt_lease_may_have_an_equal_key_that_is_another_object() -> None:
     queue = LeasedKeyQueue[float, int]()
@@ -257,16 +219,6 @@ async def test_tokens_sort_in_the_order_of_the_grants() -> None:
     tokens = [granted.token for granted in granted]
     assert tokens == sorted(tokens)
     assert len(set(tokens)) == len(tokens)
-
-
-@pytest.mark.req("LEASE-2", "WAIT-2")
-async def test_the_grant_is_numbered_when_the_copy_is_given_not_when_the_call_resumes() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    waiting = await blocked(queue.get())
-    await queue.put("a", 1)
-    await queue.put("b", 1)
-    later = await lease(queue)
-    assert (await waiting)[2].token < later.token
 
 
 # -- extend ------------------------------------------------------------------------------
@@ -322,30 +274,6 @@ async def test_extend_can_give_and_take_away_a_deadline() -> None:
     await queue.extend(b, math.inf)
     await asyncio.sleep(1000)
     assert await queue.inflight_keys() == {"b"}
-
-
-@pytest.mark.req("EXT-1", "EXP-2")
-async def test_extend_changes_the_order_in_which_leases_run_out() -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=10)
-    leases = {key: await put_leased(queue, key, 1) for key in "abc"}
-    await asyncio.sleep(1)
-    await queue.extend(leases["a"])
-    await asyncio.sleep(1)
-    await queue.extend(leases["b"])
-    await asyncio.sleep(100)
-    assert await keys(queue) == ["c", "a", "b"]
-
-
-@pytest.mark.req("EXT-1", "KEY-3")
-async def test_extend_touches_nothing_but_the_clock() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1, lease_timeout=1)
-    await queue.put("a", 2, if_in_flight="defer")
-    before = await state(queue)
-    await queue.extend(leased, 7)
-    assert await state(queue) == before
-    await queue.ack(leased)
-    assert await drain(queue) == [("a", 2)]
 
 
 # -- expiry ------------------------------------------------------------------------------
@@ -469,15 +397,6 @@ async def test_none_is_the_default_and_infinity_is_never() -> None:
     assert await queue.available_keys() == {"shorter", "default", "none"}
     jump(1e9)
     assert await queue.inflight_keys() == {"never"}
-
-
-@pytest.mark.req("EXP-9")
-@pytest.mark.parametrize("default", [None, math.inf])
-async def test_without_a_default_a_lease_lasts_for_ever(default: float | None) -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=default)
-    await put_leased(queue, "a", 1)
-    jump(1e9)
-    assert await queue.inflight_keys() == {"a"}
 
 
 @pytest.mark.req("EXP-9")

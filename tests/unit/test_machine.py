@@ -311,13 +311,6 @@ def test_a_call_resumes_once_and_not_before_its_wait_is_over() -> None:
     machine.check_invariants()
 
 
-def test_a_call_that_sets_no_caller_is_one_that_never_leaves() -> None:
-    machine = Machine()
-    call = machine.get(None, None, 0.0)
-    put(machine, "k")
-    assert machine.resume(call, 0.0)[:2] == ("k", 1)
-
-
 @pytest.mark.req("CLOSE-2")
 def test_close_wakes_each_call_once() -> None:
     machine = Machine()

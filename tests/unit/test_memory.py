@@ -15,7 +15,7 @@ import pytest
 
 from tests.subject import Lease, LeasedKeyQueue
 from tests.unit.steps import blocked, drain, lease, outcome, snapshot
-from tests.virtual import jump, quiet, run, running, ticks
+from tests.virtual import jump, run, running, ticks
 
 
 class Thing:
@@ -454,20 +454,6 @@ def test_a_dropped_crowd_neither_recurses_nor_crashes(what: str) -> None:
         return watch(queue, first, last)
 
     assert run(main())() == 0
-
-
-@pytest.mark.req("COST-5", "CLOSE-5")
-async def test_a_closed_queue_is_freed_too() -> None:
-    queue, value = Queue(default_lease_timeout=5), Thing()
-    alive = watch(queue, value)
-    await queue.put("k", value)
-    await queue.get()
-    waiting = await blocked(queue.get())
-    await queue.close()
-    await outcome(waiting)
-    del queue, value, waiting
-    await quiet()
-    assert alive() == 0
 
 
 @pytest.mark.req("COST-5")

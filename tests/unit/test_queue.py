@@ -26,7 +26,6 @@ from tests.unit.steps import (
     check,
     drain,
     keys,
-    lease,
     nowait,
     outcome,
     put_leased,
@@ -59,16 +58,6 @@ async def test_the_context_manager_opens_the_queue_and_closes_it() -> None:
             raise AssertionError("not entered")
 
 
-@pytest.mark.req("IN-11")
-async def test_the_context_manager_lets_exceptions_through() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    with pytest.raises(ZeroDivisionError):
-        async with queue:
-            raise ZeroDivisionError
-    with pytest.raises(QueueClosedError):
-        await queue.start()
-
-
 @pytest.mark.req("CLOSE-4", "OP-1")
 async def test_a_closed_queue_refuses_every_operation() -> None:
     queue = await a_queue()
@@ -96,17 +85,6 @@ async def test_a_closed_queue_refuses_every_operation() -> None:
     assert await state(queue) == before
 
 
-@pytest.mark.req("CLOSE-4")
-async def test_a_closed_queue_refuses_stale_and_foreign_leases_as_closed_too() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    stale = await put_leased(queue, "a", 1)
-    await queue.ack(stale)
-    await queue.close()
-    for any_lease in (stale, Lease(token="no token", key="a")):
-        with pytest.raises(QueueClosedError):
-            await queue.ack(any_lease)
-
-
 @pytest.mark.req("CLOSE-1", "CLOSE-5", "OP-4")
 async def test_introspection_of_a_closed_queue_shows_what_is_left() -> None:
     queue = await a_queue()
@@ -123,17 +101,6 @@ async def test_introspection_of_a_closed_queue_shows_what_is_left() -> None:
     assert (await queue.delayed_size(), await queue.delayed_keys()) == (0, set())
 
 
-@pytest.mark.req("CLOSE-1", "KEY-4")
-async def test_close_keeps_the_newest_of_all_values_of_a_key() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await put_leased(queue, "a", 1)
-    for value in (2, 3):
-        await queue.put("a", value, if_in_flight="buffer")
-        await lease(queue)
-    await queue.close()
-    assert await state(queue) == {"available": {"a": 3}, "in flight": set(), "sizes": (1, 0)}
-
-
 @pytest.mark.req("CLOSE-3")
 async def test_a_second_close_does_nothing() -> None:
     queue = await a_queue()
@@ -141,15 +108,6 @@ async def test_a_second_close_does_nothing() -> None:
     before = await state(queue)
     await queue.close()
     assert await state(queue) == before
-
-
-@pytest.mark.req("CLOSE-4", "EXP-7")
-async def test_nothing_changes_on_a_closed_queue_when_time_passes() -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=1)
-    await put_leased(queue, "a", 1)
-    await queue.close()
-    await asyncio.sleep(10)
-    assert await state(queue) == {"available": {"a": 1}, "in flight": set(), "sizes": (1, 0)}
 
 
 # -- the loop ----------------------------------------------------------------------------
@@ -222,17 +180,6 @@ def test_without_a_running_loop_a_queue_does_not_work(call: Any) -> None:
     coroutine = call(queue, leased)
     with pytest.raises(RuntimeError, match="no running event loop"):
         coroutine.send(None)
-
-
-@pytest.mark.req("IN-10")
-def test_a_queue_can_be_made_outside_any_loop() -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=1)
-
-    async def main() -> None:
-        await queue.put("a", 1)
-        assert await keys(queue) == ["a"]
-
-    run(main())
 
 
 @pytest.mark.req("IN-10")

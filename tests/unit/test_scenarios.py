@@ -19,7 +19,6 @@ from tests.subject import (
     InvalidLeaseError,
     LeasedKeyQueue,
     LeaseExpiredError,
-    QueueClosedError,
 )
 from tests.unit.steps import (
     blocked,
@@ -195,25 +194,6 @@ async def test_cancelled_takes_leave_the_map_of_waiters_empty() -> None:
     assert cancel_many(2000, 30_000) - before < 500
     check(queue)
     assert (await queue.qsize(), await queue.inflight_size()) == (0, 0)
-
-
-@pytest.mark.req("CLOSE-2")
-@pytest.mark.parametrize("moment", range(5))
-async def test_nobody_comes_away_from_a_close_with_a_lease(moment: int) -> None:
-    """gh-117531, janus#237: close wakes get and take, at any moment of their life."""
-    queue = Queue()
-    calls = [asyncio.create_task(queue.get()), asyncio.create_task(queue.take("k"))]
-    for tick in range(moment):
-        if tick == 2:
-            await queue.put("k", 1)
-        await ticks(1)
-    done = [call for call in calls if call.done()]
-    await queue.close()
-    for call in calls:
-        result = await outcome(call)
-        assert isinstance(result, QueueClosedError) or call in done
-    assert await queue.inflight_size() == 0
-    check(queue)
 
 
 # -- leases and time ---------------------------------------------------------------
@@ -461,35 +441,6 @@ class Deaf(list[Any]):
         assert complaint["message"] == "Task was destroyed but it is pending!"
 
 
-@pytest.mark.req("IN-10")
-def test_two_runs_in_turn_are_two_loops() -> None:
-    """janus#448, sanic#1388: a clear error, and the state intact."""
-    queue = Queue(default_lease_timeout=5)
-
-    async def first() -> None:
-        await put_leased(queue, "a", 1)
-        await queue.put("b", 1)
-
-    async def second() -> None:
-        for call in (queue.close(), queue.qsize(), queue.put("c", 1), queue.get()):
-            with pytest.raises(RuntimeError, match="belongs to the event loop"):
-                await call
-
-    async def first_again() -> None:
-        assert await state(queue) == {
-            "available": {"b": 1},
-            "in flight": {"a"},
-            "sizes": (1, 1),
-        }
-        await queue.close()
-
-    loop = VirtualLoop()
-    loop.run_until_complete(first())
-    run(second())
-    loop.run_until_complete(first_again())
-    loop.close()
-
-
 # -- many at once, as in the tests of 0.0.7 ------------------------------------------
 
 
@@ -516,31 +467,6 @@ async def test_many_producers_and_consumers_lose_and_repeat_nothing() -> None:
     await asyncio.gather(*producers, *(consume() for _ in range(5)))
     assert sorted(consumed) == [*range(30), *range(100, 130), *range(200, 230)]
     assert await queue.inflight_size() == 0
-
-
-async def test_takes_that_wait_for_different_keys_are_served_in_any_order() -> None:
-    queue = Queue()
-    calls = {key: asyncio.create_task(queue.take(key, timeout=1.0)) for key in "abc"}
-    await asyncio.sleep(0.01)
-    for value, key in enumerate("cab", start=1):
-        await queue.put(key, value)
-    assert {key: (await call)[1] for key, call in calls.items()} == {"c": 1, "a": 2, "b": 3}
-
-
-async def test_of_puts_on_one_key_at_once_the_last_wins() -> None:
-    queue = Queue()
-    await asyncio.gather(*(queue.put("shared", value) for value in (1, 2, 3)))
-    assert await queue.qsize() == 1
-    assert (await queue.get())[1] == 3
-
-
-async def test_acks_and_releases_at_once_do_not_disturb_each_other() -> None:
-    queue = Queue()
-    for number in range(10):
-        await queue.put(str(number), number)
-    leases = [(await queue.get())[2] for _ in range(10)]
-    await asyncio.gather(*map(queue.ack, leases[:5]), *map(queue.release, leases[5:]))
-    assert (await queue.qsize(), await queue.inflight_size()) == (5, 0)
 
 
 async def test_what_is_released_again_and_again_does_not_hide_the_rest() -> None:

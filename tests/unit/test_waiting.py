@@ -18,11 +18,9 @@ from tests.unit.steps import (
     check,
     drain,
     keys,
-    lease,
     outcome,
     outcomes,
     put_leased,
-    snapshot,
     state,
 )
 from tests.virtual import TICK, jump, quiet, running, ticks
@@ -170,26 +168,6 @@ async def test_calls_are_served_in_the_order_of_their_arrival() -> None:
     for number in range(5):
         await queue.put(str(number), number)
     assert [(await task)[1] for task in tasks] == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.req("WAIT-2")
-async def test_takes_of_one_key_are_served_in_the_order_of_their_arrival() -> None:
-    queue = Queue()
-    tasks = [await blocked(queue.take("k")) for _ in range(3)]
-    for number in range(3):
-        await queue.put("k", number, if_in_flight="buffer")
-    assert [(await task)[1] for task in tasks] == [0, 1, 2]
-
-
-@pytest.mark.req("WAIT-1", "WAIT-2")
-async def test_several_expired_copies_go_to_several_calls_in_order() -> None:
-    queue = Queue()
-    for key, timeout in (("a", 3), ("b", 1), ("c", 2)):
-        await put_leased(queue, key, 1, lease_timeout=timeout)
-    tasks = [await blocked(queue.get()) for _ in range(2)]
-    tasks.insert(1, await blocked(queue.take("a")))
-    jump(10)
-    assert [(await task)[0] for task in tasks] == ["b", "a", "c"]
 
 
 @pytest.mark.req("WAIT-3")
@@ -372,18 +350,6 @@ async def test_a_timeout_of_zero_or_less_takes_what_is_there_or_raises_at_once(
     assert await keys(queue) == ["k"]
 
 
-@pytest.mark.req("WAIT-11", "EXP-1")
-async def test_a_timeout_of_zero_finds_what_is_due_at_this_moment() -> None:
-    queue = Queue()
-    await put_leased(queue, "k", 1, lease_timeout=1)
-    jump(1 - TICK)
-    for call in (queue.get(0), queue.take("k", 0)):
-        with pytest.raises(asyncio.TimeoutError):
-            await call
-    jump(TICK)
-    assert (await queue.take("k", 0))[0] == "k"
-
-
 @pytest.mark.req("OP-1", "OP-2")
 async def test_nothing_suspends_that_need_not_wait() -> None:
     queue = Queue()
@@ -520,23 +486,6 @@ async def test_a_lease_granted_or_extended_during_a_wait_is_served_on_time() -> 
 
 
 @pytest.mark.req("EXP-5")
-@pytest.mark.parametrize("grant", ["get", "take"])
-async def test_a_lease_granted_while_others_wait_sets_the_timer(grant: str) -> None:
-    queue = Queue()
-    waiting = await blocked(queue.take("k"))
-    other = await blocked(queue.take("z"))
-    await queue.put("k", 1)
-    await queue.release((await waiting)[2])
-    waiting = await blocked(queue.take("z"))
-    await (queue.get(lease_timeout=3) if grant == "get" else queue.take("k", lease_timeout=3))
-    assert running().timers() == [3]
-    await queue.put("z", 1)
-    await queue.release((await other)[2])
-    await waiting
-    assert running().timers() == []
-
-
-@pytest.mark.req("EXP-5")
 async def test_there_is_never_more_than_one_timer() -> None:
     queue = Queue()
     tasks = [await blocked(queue.take(str(number), 100 + number)) for number in range(50)]
@@ -595,45 +544,7 @@ async def test_close_leaves_no_timer_no_task_and_no_future_behind() -> None:
     check(queue)
 
 
-@pytest.mark.req("EXP-5")
-async def test_an_idle_queue_causes_no_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=0.001)
-    await put_leased(queue, "a", 1)
-    rounds = 0
-    once = running()._run_once
-
-    def counted() -> None:
-        nonlocal rounds
-        rounds += 1
-        once()
-
-    monkeypatch.setattr(running(), "_run_once", counted)
-    await asyncio.sleep(1000)
-    assert rounds <= 3
-
-
 # -- close ---------------------------------------------------------------------
-
-
-@pytest.mark.req("CLOSE-1")
-async def test_close_returns_what_is_in_flight_to_the_front_in_the_order_of_the_grants() -> None:
-    """A closed queue gives nothing out, so the line is seen in its snapshot."""
-    queue = Queue()
-    await queue.put("waits", 1)
-    granted = [await put_leased(queue, key, 1) for key in "abc"]
-    await queue.release(granted[0], requeue_front=True)
-    await lease(queue)  # a again, now the latest
-    back = await put_leased(queue, "back", 1)
-    await queue.release(back, requeue_front=True)
-    await queue.close()
-    assert await state(queue) == {
-        "available": dict.fromkeys(["waits", "a", "b", "c", "back"], 1),
-        "in flight": set(),
-        "sizes": (5, 0),
-    }
-    seen = snapshot(queue)
-    assert [copy.key for copy in seen.returned] == ["b", "c", "a", "back"]
-    assert [copy.key for copy in seen.arrived] == ["waits"]
 
 
 @pytest.mark.req("CLOSE-2", "WAIT-8")
@@ -701,15 +612,3 @@ async def test_the_return_of_a_reserved_copy_ends_the_leases_that_are_due_first(
     with pytest.raises(InvalidLeaseError):
         await queue.ack(due)
     assert await keys(queue) == ["due"]
-
-
-@pytest.mark.req("OP-3", "WAIT-8", "LINE-2")
-async def test_the_return_of_a_cancelled_reservation_goes_before_what_is_due() -> None:
-    queue = Queue()
-    await put_leased(queue, "due", 1, lease_timeout=5)
-    waiting = await blocked(queue.get())
-    await queue.put("k", 1)
-    jump(5)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert await keys(queue) == ["k", "due"]
