@@ -24,6 +24,7 @@ cdef class Entry(Node):
 
 
 @cython.final
+@cython.freelist(32)
 cdef class Grant:
     cdef public object number
     cdef public object issuer
