@@ -18,7 +18,7 @@ import pytest
 from tests.subject import Lease, LeasedKeyQueue, module
 from tests.virtual import jump, ticks
 
-SMALL, LARGE = 10, 200
+SMALL, LARGE = 10, 100
 PACKAGE_FOLDER = str(Path(module("_queue").__file__).parent)
 LONG = 1e6
 Call: TypeAlias = Coroutine[Any, Any, Any]
@@ -229,7 +229,7 @@ def leave(stock: Stock) -> None:
 @pytest.mark.req("COST-1")
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_an_operation_does_not_grow(name: str) -> None:
-    """Twenty times the items, leases and waiting calls, and not one line more."""
+    """Ten times the items, leases and waiting calls, and not one line more."""
     assert lines(SMALL, name) == lines(LARGE, name)
 
 
@@ -238,8 +238,8 @@ async def test_an_operation_does_not_grow(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_the_memory_of_an_operation_does_not_grow(name: str) -> None:
     """A dict that grows now and then is shared out; a copy of anything would be seen each time."""
-    large = min(peak(size, name) for size in (LARGE, LARGE + 20, LARGE + 40))
-    assert large <= min(peak(size, name) for size in (SMALL, SMALL + 2, SMALL + 4)) + 512
+    large = min(peak(size, name) for size in (LARGE, LARGE + 9))
+    assert large <= min(peak(size, name) for size in (SMALL, SMALL + 2)) + 256
 
 
 @pytest.mark.req("COST-3", "DELAY-9")

@@ -288,13 +288,13 @@ async def test_leases_that_end_at_close_come_back_in_order() -> None:
 
 @pytest.mark.req("EXP-5", "COST-1")
 @pytest.mark.usefixtures("untraced")
-async def test_one_timed_lease_among_a_hundred_thousand_others_is_on_time() -> None:
+async def test_one_timed_lease_among_many_is_on_time() -> None:
     """river#1318."""
     queue = LeasedKeyQueue[int, int]()
-    for key in range(100_000):
+    for key in range(30_000):
         queue.put_nowait(key, key)
-        queue.get_nowait(lease_timeout=1 if key == 50_000 else None)
-    assert (await queue.get())[0] == 50_000
+        queue.get_nowait(lease_timeout=1 if key == 15_000 else None)
+    assert (await queue.get())[0] == 15_000
     assert running().time() == 1
 
 

@@ -775,36 +775,3 @@ async def test_a_finalizer_that_runs_just_before_a_call_begins_to_wait_reaches_i
     else:
         assert isinstance(result, QueueClosedError)
     check(queue)
-
-
-@pytest.mark.req("IN-9", "OP-1")
-@pytest.mark.parametrize("operation", ["cancel", "time out", "close", "look"])
-async def test_what_nobody_called_survives_a_prelude_that_closes_the_queue(operation: str) -> None:
-    queue = LeasedKeyQueue[str, Any]()
-
-    def finalize() -> None:
-        with pytest.raises(StopIteration):
-            queue.close().send(None)
-
-    await queue.put("k", Value(finalize))
-    await queue.take("k", lease_timeout=1)
-    await queue.put("k", 1, if_in_flight="defer")
-    waiting = await blocked(queue.take("new", 1))
-    if operation == "cancel":
-        await queue.put("new", 1)
-    jump(1)
-    match operation:
-        case "cancel":
-            waiting.cancel()
-            assert isinstance(await outcome(waiting), asyncio.CancelledError)
-        case "time out":
-            assert isinstance(await outcome(waiting), TimeoutError)
-        case "close":
-            await queue.close()
-            assert isinstance(await outcome(waiting), QueueClosedError)
-        case "look":
-            assert await queue.qsize() == 1
-            assert isinstance(await outcome(waiting), QueueClosedError)
-    check(queue)
-    assert await queue.peek("k") == 1
-    assert await queue.inflight_size() == 0
