@@ -103,12 +103,8 @@ class Inspection(Moves):
 
     def _live(self, lease: object) -> Grant:
         """The live lease that the caller holds, or the reason why there is none."""
-        if type(lease) is Lease:
-            grant: Grant | None = lease._grant
-            if grant is not None and grant.standing is LIVE and grant.issuer is self._issuer:
-                return grant
-        held = leased(lease)
-        grant = held._grant
+        held: Lease[Any] = lease if type(lease) is Lease else leased(lease)
+        grant: Grant | None = held._grant
         if grant is None:
             return self._rebuilt(held)
         if grant.issuer is not self._issuer:

@@ -167,6 +167,7 @@ class Moves(Waiting):
             assert newest is not None
             self._drop(newest.value)
             newest.value, newest.version, newest.attempts = value, version, 0
+            entry.state = move.next
         else:
             if entry.value is not None:
                 self._drop(entry.value)
@@ -406,8 +407,9 @@ class Moves(Waiting):
                 grant.waiter.grant = None
             self._return(grant, RELEASED, FRONT, 0.0, now)
         for deadline in sorted(self.deadlines, key=Deadline.key):
-            if isinstance(deadline.owner, Entry):
-                self._ripen(deadline.owner, now)
+            entry = deadline.owner  # all leases have ended
+            assert isinstance(entry, Entry)
+            self._ripen(entry, now)
         self.deadlines.clear()
         self._waits.clear()
         self._ending = False
