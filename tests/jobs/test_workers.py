@@ -11,6 +11,7 @@ from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from math import nan
 from typing import Any
 
@@ -128,6 +129,15 @@ async def test_bad_numbers_are_refused(options: Any, error: type[Exception]) -> 
     with pytest.raises(error):
         await run_workers(queue, Log(), **options)
     assert await left(queue) == ["a"]
+
+
+def test_the_defaults_are_those_of_the_manual() -> None:
+    defaults = {name: p.default for name, p in signature(run_workers).parameters.items()}
+    assert defaults["concurrency"] == 8
+    assert defaults["lease_timeout"] == 30
+    assert defaults["max_attempts"] == 5
+    assert defaults["dead_letter"] is defaults["timeout_per_job"] is None
+    assert all(0 <= defaults["backoff"](attempt) <= min(2**attempt / 2, 60) for attempt in (1, 9))
 
 
 # -- retries, and their end ------------------------------------------------------------------------
@@ -852,6 +862,8 @@ def test_a_seed_makes_the_pauses_the_same_and_none_does_not() -> None:
     assert draw(seed=7) == draw(seed=7) == draw(seed=7)
     assert draw(seed="a") == draw(seed="a") != draw(seed=7)
     assert draw() != draw()
+    assert draw(seed=7) == draw(first=1, cap=60, factor=2, seed=7)
+    assert draw(seed=7) != draw(first=1, cap=30, factor=2, seed=7)
 
 
 def test_no_attempt_is_too_late_for_a_pause() -> None:
