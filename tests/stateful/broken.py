@@ -855,6 +855,8 @@ TOLD = {"put": ("ADD", "REVISE", "REFUSE"), "ack": ("DROP",), "return": ("RETURN
 
 def _cell(moves: Any, event: str, field: str, to: Any, state: str) -> Bug:
     def plant(patch: pytest.MonkeyPatch) -> None:
-        patch.setitem(moves, event, moves[event]._replace(**{field: to}))
+        move = moves[event]
+        parts = {"effect": move.effect, "next": move.next, "later": move.later, field: to}
+        patch.setitem(moves, event, type(move)(*parts.values()))
 
     return Bug(f"TABLE: {state}, {event}: {field} {to.name}", plant, M)

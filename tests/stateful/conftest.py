@@ -28,9 +28,9 @@ _patient = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-settings.register_profile("default", _patient, max_examples=400, stateful_step_count=50)
+settings.register_profile("default", _patient, max_examples=300, stateful_step_count=50)
 settings.register_profile(
-    "ci", _patient, max_examples=400, stateful_step_count=50, derandomize=True, database=None
+    "ci", _patient, max_examples=300, stateful_step_count=50, derandomize=True, database=None
 )
 settings.register_profile(
     "deep", _patient, max_examples=3_000, stateful_step_count=100, database=None

@@ -896,21 +896,21 @@ class Mirror(Counted):
     def end(self, name: str, pick: int, moment: Moment, method: str) -> None:
         """A queue that is shut works off what is left, while calls wait. Rarely: it is the end."""
         self.pass_time(moment)
-        if method == "start" or (method != "join" and pick % 4):
+        if method == "start" or (method != "join" and pick > 8):
             self.both("start")
             return
-        if pick % 8:
+        if pick % 4:
             self.work_off()
-            for granted in self.live()[pick % 5 :]:
+            for granted in self.live()[pick % 3 :]:
                 self.both("ack", granted)
-        if pick % 3:
-            self.do_put(name, "defer", pick % 4)
-        if pick > 14:
+        if pick % 2 == 0:
+            self.do_put(name, "defer", pick % 3)
+        if pick % 9 > 5:
             self.both("take", name, None, None)
             self.both("get", None, None)
         timeout = [(None, None, 5, 0)[pick % 16 // 4]] if method in ("drain", "join") else []
         waits = isinstance(self.both(method, *timeout).value, model.Waiter)
-        if waits and pick % 3 == 2:
+        if waits and pick % 2:
             self.cancel(*self.unfinished()[-1], False)
         self.pass_time(moment)
         for granted in self.live():

@@ -37,7 +37,7 @@ LOSSES = [
 ]
 # All of them by night, and a share of them in each of the runs of a week.
 ALL = [*BUGS, *cells()]
-EVERY = 1 if PROFILE == "deep" or os.environ.get("ALL_BUGS") else 19
+EVERY = 1 if PROFILE == "deep" or os.environ.get("ALL_BUGS") else 31
 TODAY = int(time.time() // 86_400) % EVERY if PROFILE == "default" else 0
 
 
