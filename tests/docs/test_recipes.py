@@ -224,7 +224,7 @@ async def test_working_gives_back_what_it_does_not_finish(random: Random) -> Non
 # -- retries ---------------------------------------------------------------------------------
 
 
-@pytest.mark.req("ATT-1", "ATT-2")
+@pytest.mark.req("ACK-1", "ATT-1", "ATT-2")
 @under_random_schedules(50)
 async def test_retries_neither_lose_nor_revive_nor_set_aside_too_early(random: Random) -> None:
     guide = page("retries")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from docs._ext import assurance, sources
-from tests import subject
+from tests import subject, virtual
 from tests.docs.manual import DOCS
+from tests.subject import Lease, LeasedKeyQueue
 
-QUEUE = subject.LeasedKeyQueue
+QUEUE = LeasedKeyQueue
+Queue = LeasedKeyQueue[str, str]
 METHODS = [name for name in dir(QUEUE) if not name.startswith("_")]
 NEVER_RAISE = {
     "available_items",
@@ -57,3 +61,45 @@ def test_method_names_its_place_in_the_spec(name: str) -> None:
     named = set(re.findall(r"``(\w+)``", said))
     assert named or said.startswith("no action")
     assert named <= {*assurance.spec_actions(), *sources.spec_definitions()}
+
+
+AS_ACK = [name for name in METHODS if "Raises as `ack` does" in doc(name).replace("\n", " ")]
+
+
+async def acked(queue: Queue, lease: Lease[str]) -> None:
+    await queue.ack(lease)
+
+
+async def released(queue: Queue, lease: Lease[str]) -> None:
+    await queue.release(lease)
+
+
+async def expired(queue: Queue, lease: Lease[str]) -> None:
+    await asyncio.sleep(2)
+
+
+async def closed(queue: Queue, lease: Lease[str]) -> None:
+    await queue.close()
+
+
+@pytest.mark.req("NEW-4")
+@pytest.mark.parametrize("name", AS_ACK)
+@pytest.mark.parametrize("end", [acked, released, expired, closed])
+def test_what_raises_as_ack_does(name: str, end: Callable[..., Awaitable[None]]) -> None:
+    async def main() -> None:
+        queue = Queue(default_lease_timeout=1)
+        await queue.put("key", "value")
+        _, _, lease = await queue.get()
+        await end(queue, lease)
+        errors = []
+        for use in (queue.ack, getattr(queue, name)):
+            with pytest.raises(subject.LeasedKeyQError) as raised:
+                await use(lease)
+            errors.append(type(raised.value))
+        assert errors[0] is errors[1]
+
+    virtual.run(main())
+
+
+def test_those_that_look_at_a_lease_raise_as_ack_does() -> None:
+    assert {"refresh", "superseded", "deadline"} <= set(AS_ACK)
