@@ -1,12 +1,13 @@
 ------------------------------- MODULE MClive -------------------------------
 (***************************************************************************)
-(* The model for liveness.  No step depends on a version, so here all      *)
-(* values bear the same one; that keeps the model finite.                  *)
+(* The model for liveness.  No step depends on a version, where nothing    *)
+(* ripens at the same time as another, so here all values bear the same    *)
+(* one; that keeps the model finite.  Nor does any depend on how leases    *)
+(* ended, or on what the step before was.                                  *)
 (***************************************************************************)
 EXTENDS MC
 
-One == 1
-
-\* Nor does any step depend on how leases ended.
-WithoutEnds == <<returned, arrived, flight, deferred, waiting, open>>
+One(s) == 1
+Silent(did, told) == <<>>
+WithoutEnds == <<returned, arrived, delayed, deferred, flight, waiting, slots, phase>>
 =============================================================================

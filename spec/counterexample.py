@@ -1,137 +1,54 @@
-"""A counterexample of TLC, told in terms of the API, and as a test to run.
+"""A counterexample of TLC, told in calls of the API, and as steps to replay.
 
-TLC names the action of a step but not its arguments. They are found by trying: the step is
-the one that takes the reference model from the state before to the state after. If none does,
-the model of the counterexample is not what the reference model is, and the step says so.
+Every state of the specification says what the step to it was, with its arguments, and what it
+told the calls that were over with it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import product
-from typing import Any
 
-KEYS, CALLS, TIMES = ("k1", "k2", "k3"), ("c1", "c2", "c3"), ("Same", "2", "Never")
-POLICIES = ("update", "reject", "buffer", "defer")
-ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "put": (KEYS, POLICIES),
-    "get": (CALLS,),
-    "take": (CALLS, KEYS),
-    "resume": (CALLS,),
-    "cancel": (CALLS,),
-    "ack": (CALLS,),
-    "release": (CALLS, ("front", "back")),
-    "extend": (CALLS, TIMES),
-}
 SAYS = {
-    "put": 'await queue.put("{0}", value, if_in_flight="{1}")',
-    "get": "{0}: await queue.get()",
-    "take": '{0}: await queue.take("{1}")',
-    "resume": "{0} resumes, and has its lease",
+    "put": 'put("{0}", value, if_in_flight="{1}", delay={2})',
+    "put_waits": '{0}: put("{1}", value, if_in_flight="{2}", delay={3}): it waits for a slot',
+    "get": "{0}: get()",
+    "take": '{0}: take("{1}")',
+    "resume": "{0} resumes with what it was given",
     "cancel": "{0} is cancelled",
-    "ack": "await queue.ack(lease of {0})",
-    "release": "await queue.release(lease of {0}), to the {1}",
-    "extend": "await queue.extend(lease of {0}), timeout {1}",
+    "ack": "ack(lease of {0})",
+    "release": "release(lease of {0}), to the {1}, delay={2}",
+    "extend": "extend(lease of {0}), timeout {1}",
+    "refresh": "refresh(lease of {0})",
+    "discard": 'discard("{0}")',
+    "join": "{0}: join()",
+    "drain": "{0}: drain()",
+    "shutdown": "shutdown()",
+    "close": "close()",
     "time_out": "the waits that are over time out",
-    "expire": "the leases that are due expire",
-    "close": "await queue.close()",
+    "reap": "what is due is carried out: leases end, delayed values ripen",
     "tick": "a tick passes",
 }
 
 
-def read_state(text: str) -> tuple[Any, ...]:
-    """A state as TLC prints it in a trace, in the terms of `tests.conformance.graph`."""
-    text = re.sub(r"\s+", " ", text)
-    variables = dict(re.findall(r"/\\ (\w+) = (.*?)(?= /\\ \w+ = |$)", text))
-
-    def records(name: str, *fields: str) -> list[tuple[str, ...]]:
-        found = re.findall(r"\[(\w+ \|->[^\]]*)\]", variables[name])
-        each = [dict(re.findall(r"(\w+) \|-> (-?\w+)", record)) for record in found]
-        return [tuple(record[field] for field in fields) for record in each]
-
-    def time(text: str) -> object:
-        return text if text.isalpha() else int(text)
-
-    returned = [(key, int(v)) for key, v in records("returned", "key", "version")]
-    arrived = [(key, int(v)) for key, v in records("arrived", "key", "version")]
-    flight = [
-        (call, key, time(left), int(v))
-        for call, key, left, v in records("flight", "call", "key", "left", "version")
-    ]
-    deferred = {key: int(v) for key, v in re.findall(r"(\w+) :> (\d+)", variables["deferred"])}
-    deferred = {key: version for key, version in deferred.items() if version}
-    values: dict[str, set[int]] = {}
-    for key, version in (*returned, *arrived, *((f[1], f[3]) for f in flight), *deferred.items()):
-        values.setdefault(key, set()).add(version)
-
-    def rank(key: str, version: int) -> int:
-        return sorted(values[key]).index(version) + 1
-
-    return (
-        tuple((key, rank(key, v)) for key, v in returned),
-        tuple((key, rank(key, v)) for key, v in arrived),
-        tuple((call, key, left, rank(key, v)) for call, key, left, v in flight),
-        {key: rank(key, v) for key, v in deferred.items()},
-        tuple(
-            (c, time(left), want) for c, left, want in records("waiting", "call", "left", "want")
-        ),
-        variables["open"] == "TRUE",
-    )
-
-
-def _candidates(action: str) -> Iterator[tuple[str, ...]]:
-    """Every operation that TLC may mean; it names no part of a conjunction such as WatchedNext."""
-    for operation in (action,) if action in SAYS else SAYS:
-        for arguments in product(*ARGUMENTS.get(operation, ())):
-            yield (operation, *arguments)
-
-
-def labels(trace: list[str], policies: tuple[str, ...] = POLICIES) -> list[tuple[str, ...]]:
+def labels(trace: list[str]) -> list[tuple[str, ...]]:
     """The operations that lead through the states of a trace, with their arguments."""
-    from tests.conformance.machines import ModelMachine  # noqa: PLC0415 (the tests import us)
-
-    path: list[tuple[str, ...]] = []
-    for text in trace[1:]:
-        match = re.match(r"State \d+: <(\w+)", text)
-        if match is None:
-            break
-        action = re.sub(r"(?<!^)([A-Z])", r"_\1", match[1]).lower()
-        after = read_state(text.partition("\n")[2])
-        for label in _candidates(action):
-            if label[0] == "put" and label[2] not in policies:
-                continue
-            try:
-                if ModelMachine().follow([*path, label]).seen == after:
-                    path.append(label)
-                    break
-            except Exception:  # noqa: BLE001 (then it is not this one)
-                continue
-        else:
-            path.append((action, "?"))
-            break
-    return path
+    found = (re.search(r"did \|->\s*<<(.*?)>>", state, re.DOTALL) for state in trace)
+    steps = [tuple(re.findall(r"-?\w+", match[1])) for match in found if match]
+    return [step for step in steps if step != ("start",)]
 
 
-def explain(trace: list[str], violated: str, policies: tuple[str, ...] = POLICIES) -> str:
-    """The steps in words, and a test that carries them out."""
-    path = labels(trace, policies)
+def explain(trace: list[str], violated: str) -> str:
+    """The steps in words, the state that they end in, and the steps as they can be replayed."""
+    path = labels(trace)
+    told = [re.findall(r'<<(\w+),\s*"(\w+)">>', state.partition("told")[2]) for state in trace]
+    told = told[len(trace) - len(path) :]
     lines = [f"{violated or 'A property'} does not hold after:"]
-    for number, (action, *arguments) in enumerate(path, 1):
-        if arguments == ["?"]:
-            lines.append(f"{number:3}. {action}: a step that the reference model does not know")
-        else:
-            lines.append(f"{number:3}. {SAYS[action].format(*arguments)}")
-    known = [label for label in path if label[-1] != "?"]
-    end = read_state(trace[len(known)].partition("\n")[2])
-    lines += [
-        "",
-        "from tests.conformance.machines import CoreMachine",
-        "",
-        "",
-        "def test_counterexample() -> None:",
-        "    it = CoreMachine()",
-        *(f"    it.do({label!r})" for label in known),
-        f"    assert it.seen == {end!r}",
-    ]
-    return "\n".join(lines)
+    for number, ((operation, *arguments), ends) in enumerate(zip(path, told, strict=True), 1):
+        came = "".join(f"; {call} comes to {what}" for call, what in ends)
+        lines.append(f"{number:3}. {SAYS[operation].format(*arguments)}{came}")
+    states = [state for state in trace if state.startswith("State")]
+    if trace[-1].startswith("Back") or "Stuttering" in trace[-1]:
+        lines.append("     " + trace[-1].strip())
+        states = [state for state in states if "Stuttering" not in state]
+    lines += ["", *states[-1].splitlines()[1:], "", "the steps: ["]
+    return "\n".join([*lines, *(f"    {label!r}," for label in path), "]"])

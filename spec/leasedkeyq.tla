@@ -95,9 +95,8 @@ ASSUME /\ Policies \subseteq AllPolicies
 \* No value, which is older than any and never comes.
 Nothing == [version |-> 0, tries |-> 0, left |-> Never]
 
-\* The one element of a set.  (`The({F(r) : r \in {x}})' only says F(x); it has
-\* TLC compute x once.)
-The(set) == CHOOSE x \in set : TRUE
+\* F(x).  (The set has one element; it has TLC compute x once.)
+Then(x, F(_)) == CHOOSE y \in {F(z) : z \in {x}} : TRUE
 
 First(set) == CHOOSE i \in set : \A j \in set : i <= j
 
@@ -226,12 +225,14 @@ Ripen(s, k) == Offer([s EXCEPT !.delayed[k] = Nothing], k, s.delayed[k], "back")
 \* the line stays where it is; one that was delayed joins the back of the line
 \* if its time thereby has come.
 Enter(s, k, value, place) ==
-    LET x == Meet(value, s.deferred[k])
-        r == [s EXCEPT !.deferred[k] = Nothing]
-    IN  CASE Available(s, k) -> SetAvailable(r, k, x)
-          [] Delayed(s, k)   -> Await([r EXCEPT !.delayed[k] = Nothing], k,
-                                      Meet(x, s.delayed[k]), "back")
-          [] OTHER           -> Await(r, k, x, place)
+    LET Into(r, x) ==
+            CASE Available(r, k) -> SetAvailable(r, k, x)
+              [] Delayed(r, k)   -> Await([r EXCEPT !.delayed[k] = Nothing], k,
+                                          Meet(x, r.delayed[k]), "back")
+              [] OTHER           -> Await(r, k, x, place)
+        Whole(z) == LET F(x) == Into([z EXCEPT !.deferred[k] = Nothing], x)
+                    IN  Then(Meet(value, z.deferred[k]), F)
+    IN  Then(s, Whole)
 
 \* The i-th copy in flight comes back, not to be handed out before the delay.
 GiveBack(s, i, place, delay) ==
@@ -261,23 +262,21 @@ Reaped(s) ==
         leaseIsNext == due # {} /\ (ripe = {}
                                     \/ s.flight[i].left <= s.delayed[k].left)
     IN  IF due = {} /\ ripe = {} THEN s
-        ELSE The({Reaped(r) : r \in {
-                IF leaseIsNext
-                THEN [GiveBack(s, i, "end", 0)
-                        EXCEPT !.ended[s.flight[i].call] = "expired"]
-                ELSE Ripen(s, k)}})
+        ELSE Then(IF leaseIsNext
+                  THEN [GiveBack(s, i, "end", 0)
+                            EXCEPT !.ended[s.flight[i].call] = "expired"]
+                  ELSE Ripen(s, k), Reaped)
 
 \* All copies in flight go back to the front, the latest granted first.
 RECURSIVE GiveAllBack(_)
 GiveAllBack(s) == IF s.flight = <<>> THEN s
-                  ELSE The({GiveAllBack(r) :
-                                r \in {GiveBack(s, Len(s.flight), "head", 0)}})
+                  ELSE Then(GiveBack(s, Len(s.flight), "head", 0), GiveAllBack)
 
 \* All delayed copies join the line, in the order of their times.
 RECURSIVE RipenAll(_)
 RipenAll(s) == LET late == {k \in Keys : Delayed(s, k)}
                IN  IF late = {} THEN s
-                   ELSE The({RipenAll(r) : r \in {Ripen(s, Soonest(s, late))}})
+                   ELSE Then(Ripen(s, Soonest(s, late)), RipenAll)
 
 \* The waiting calls that go are told why.
 Dismiss(s, Goes(_), why) ==
@@ -291,41 +290,46 @@ IsPut(w)   == w.kind = "put"
 IsJoin(w)  == w.kind = "join"
 IsDrain(w) == w.kind = "drain"
 
+\* A join is over when nothing is left.
+EndJoins(s) == IF Items(s) = 0 THEN Dismiss(s, IsJoin, "None") ELSE s
+
 \* No put is accepted any more, and none is carried out.
-Shut(s) == LET given == {<<s.slots[i].call, "QueueClosedError">> : i \in DOMAIN s.slots}
-           IN  [Dismiss(s, IsPut, "QueueClosedError")
-                    EXCEPT !.phase = "shut", !.slots = <<>>, !.told = @ \cup given]
+Shut(s) ==
+    LET given == {<<s.slots[i].call, "QueueClosedError">> : i \in DOMAIN s.slots}
+    IN  [Dismiss(s, IsPut, "QueueClosedError")
+            EXCEPT !.phase = "shut", !.slots = <<>>, !.told = @ \cup given]
 
 \* The queue is closed: every call that waits is told, those with a reserved copy
 \* too; copies in flight go back to the front, delayed ones to the back.
 Closed(s) ==
-    LET given(r) == {<<r.flight[i].call, "QueueClosedError">> :
-                        i \in {n \in DOMAIN r.flight : r.flight[n].left = Reserved}}
-        Anyone(w) == TRUE
-        r == Dismiss(Shut(s), IsDrain, "False")
-        t == IF Items(r) = 0 THEN Dismiss(r, IsJoin, "None") ELSE r
-        u == Dismiss(t, Anyone, "QueueClosedError")
-    IN  RipenAll(GiveAllBack([u EXCEPT !.phase = "closed",
-                                       !.told = @ \cup given(u)]))
+    LET Anyone(w)    == TRUE
+        EndDrains(r) == Dismiss(r, IsDrain, "False")
+        EndAll(r)    == Dismiss(r, Anyone, "QueueClosedError")
+        CloseIt(r)   == [r EXCEPT !.phase = "closed", !.told = @ \cup
+            {<<r.flight[i].call, "QueueClosedError">> :
+                i \in {n \in DOMAIN r.flight : r.flight[n].left = Reserved}}]
+        ends == Then(Then(Then(Then(s, Shut), EndDrains), EndJoins), EndAll)
+    IN  Then(Then(Then(ends, CloseIt), GiveAllBack), RipenAll)
 
 \* Free slots are reserved for the puts that wait, the longest waiting first.
 RECURSIVE Admit(_)
 Admit(s) ==
     LET putters == {i \in DOMAIN s.waiting : IsPut(s.waiting[i])}
+        i == First(putters)
     IN  IF putters = {} \/ ~HasRoom(s) THEN s
-        ELSE The({Admit([s EXCEPT !.waiting = Without(@, i),
-                                  !.slots = Append(@, [s.waiting[i] EXCEPT !.left = Reserved])]) :
-                    i \in {First(putters)}})
+        ELSE Then([s EXCEPT !.waiting = Without(@, i), !.slots =
+                        Append(@, [s.waiting[i] EXCEPT !.left = Reserved])], Admit)
 
 \* What every operation does last: nobody goes on waiting for a slot that is free,
 \* for what can't come any more, or for an end that is there.
-Served(z) ==
-    LET s == Admit(z)
-        Hopeless(w) == IsGet(w) /\ \A k \in Keys : Wants(w, k) => ~Known(s, k)
-        r == IF s.phase = "shut" THEN Dismiss(s, Hopeless, "QueueClosedError") ELSE s
-        t == IF Items(r) = 0 THEN Dismiss(r, IsJoin, "None") ELSE r
-    IN  IF Drained(t) /\ \E i \in DOMAIN t.waiting : IsDrain(t.waiting[i])
-        THEN Closed(Dismiss(t, IsDrain, "True")) ELSE t
+Served(s) ==
+    LET EndHopeless(r) ==
+            LET Hopeless(w) == IsGet(w) /\ \A k \in Keys : Wants(w, k) => ~Known(r, k)
+            IN  IF r.phase = "shut" THEN Dismiss(r, Hopeless, "QueueClosedError") ELSE r
+        EndDrains(r) ==
+            IF Drained(r) /\ \E i \in DOMAIN r.waiting : IsDrain(r.waiting[i])
+            THEN Closed(Dismiss(r, IsDrain, "True")) ELSE r
+    IN  Then(Then(Then(Then(s, Admit), EndHopeless), EndJoins), EndDrains)
 
 \* One tick passes.
 Less(left)   == IF left \in {Never, Reserved} THEN left ELSE left - 1
@@ -365,7 +369,7 @@ Become(did, z) == \E s \in {Served(z)} :
 
 \* Every operation begins by carrying out what is due, so it works on the settled
 \* state.
-Settled == Served(Reaped(Now))
+Settled == Then(Reaped(Now), Served)
 
 \* A put of k adds an item: it is for want of one, or beside those in flight.
 AddsItem(s, k, policy) == ~Stands(s, k) /\ (InFlight(s, k) => policy = "buffer")
@@ -566,8 +570,8 @@ Drain(c) ==
 Close == \E s \in {Settled} : phase # "closed" /\ Become(<<"close">>, Closed(s))
 
 \* The timer fires, or someone looks at the queue: what is due is carried out.
-Reap == /\ ~(/\ \A i \in DOMAIN flight : ~IsDue(flight[i].left)
-              /\ \A k \in Keys : ~IsDue(delayed[k].left))
+Reap == /\ <<{i \in DOMAIN flight : IsDue(flight[i].left)},
+             {k \in Keys : IsDue(delayed[k].left)}>> # <<{}, {}>>
         /\ Become(<<"reap">>, Settled)
 
 \* Time passes.

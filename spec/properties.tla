@@ -96,12 +96,12 @@ OnlyPatientCallsWait == \A i \in DOMAIN waiting : WaitTime[waiting[i].call] # 0
 \*     out at every tick or all at once at the last leaves the same, be it leases
 \*     that end or delayed values that ripen.
 ExpiryByTimeAlone ==
-    LET Then(s)  == Served(Reaped(s))
-        punctual == Then(Aged(Then(Aged(Then(Aged(Settled))))))
-    IN  /\ Then(Aged(Aged(Aged(Now)))) = punctual
-        /\ Then(Aged(Aged(Then(Aged(Now))))) = punctual
-        /\ Then(Aged(Then(Aged(Aged(Now))))) = punctual
-        /\ Then(Settled) = Settled
+    LET Later(s) == Then(Reaped(Aged(s)), Served)
+        punctual == Later(Later(Later(Settled)))
+    IN  /\ Later(Aged(Aged(Now))) = punctual
+        /\ Later(Aged(Later(Now))) = punctual
+        /\ Later(Later(Aged(Now))) = punctual
+        /\ Then(Reaped(Settled), Served) = Settled
 
 \* 11. Theorem: without "buffer" at most one lease on a key is live.
 OneLeasePerKey ==
@@ -156,7 +156,7 @@ KeysOf(seq)   == {seq[i].key : i \in DOMAIN seq}
 Place(seq, k) == CHOOSE i \in DOMAIN seq : seq[i].key = k
 LastKey(seq)  == seq[Len(seq)].key
 \* The keys that a step brings into the line.
-Entered == KeysOf(Line(After)) \ KeysOf(Line(Began))
+Entered(before) == KeysOf(Line(After)) \ KeysOf(Line(before))
 
 Closes == phase # "closed" /\ phase' = "closed"
 
@@ -197,35 +197,39 @@ Lent(c, k, copy) ==
     [call |-> c, key |-> k, version |-> copy.version, tries |-> More(copy.tries),
      seen |-> copy.version, left |-> LeaseTime[c]]
 HeadFirst == [][
-    \A c \in Calls : Did("get", c) /\ Line(Began) # <<>> =>
-        LET head == Head(Line(Began))
-        IN  /\ Line(After) = Tail(Line(Began))
-            /\ flight' = Append(Began.flight, Lent(c, head.key, head))
+    \A before \in {Began} :
+    \A c \in Calls : Did("get", c) /\ Line(before) # <<>> =>
+        LET head == Head(Line(before))
+        IN  /\ Line(After) = Tail(Line(before))
+            /\ flight' = Append(before.flight, Lent(c, head.key, head))
     ]_vars
 
 \* 19. A take leases the copy of its key and moves no other.
 TakeIsExact == [][
-    \A c \in Calls, k \in Keys : Did("take", c) /\ Arg(3) = k /\ Available(Began, k) =>
-        /\ KeysOf(Line(After)) = KeysOf(Line(Began)) \ {k}
-        /\ flight' = Append(Began.flight,
-                            Lent(c, k, Line(Began)[Place(Line(Began), k)]))
+    \A before \in {Began} :
+    \A c \in Calls, k \in Keys : Did("take", c) /\ Arg(3) = k /\ Available(before, k) =>
+        /\ KeysOf(Line(After)) = KeysOf(Line(before)) \ {k}
+        /\ flight' = Append(before.flight,
+                            Lent(c, k, Line(before)[Place(Line(before), k)]))
     ]_vars
 
 \* 20. A put, a value set free by an ack, a release to the back, and whatever was
 \*     delayed, enter the line at its very end.
 BackIsLast == [][
+    \A before \in {Began} :
     LET toTheBack == \/ Carried # {} \/ Op = "ack" \/ (Op = "release" /\ Arg(3) = "back")
-                     \/ \E k \in Entered : Delayed(Began, k)
+                     \/ \E k \in Entered(before) : Delayed(before, k)
     IN  toTheBack /\ ~Closes
-            => Entered = {} \/ (arrived' # <<>> /\ Entered = {LastKey(arrived')})
+            => Entered(before) = {} \/ (arrived' # <<>> /\ Entered(before) = {LastKey(arrived')})
     ]_vars
 
 \* 21. A release to the front and the copy of a cancelled call enter at the
 \*     very front.
 FrontIsFirst == [][
+    \A before \in {Began} :
     (Op = "cancel" \/ (Op = "release" /\ Arg(3) = "front"))
-        => \/ {k \in Entered : ~Delayed(Began, k)} = {}
-           \/ returned' # <<>> /\ Entered = {returned'[1].key}
+        => \/ {k \in Entered(before) : ~Delayed(before, k)} = {}
+           \/ returned' # <<>> /\ Entered(before) = {returned'[1].key}
     ]_vars
 
 \* 22. What is due enters in the order of time: copies that expire at the end of the
@@ -247,7 +251,9 @@ ExpiredInOrder == [][
                              \/ x[1] = y[1] /\ x[2] < y[2]
                              \/ x[1] = y[1] /\ x[2] = y[2] /\ x[3] < y[3]
         IN  /\ KeysOf(Line(After)) \ KeysOf(Line(Now)) = KeysOf(new) \cup KeysOf(ripe)
-            /\ \A a \in DOMAIN new : due(new[a].key) # {} /\ ~Delayed(Now, new[a].key)
+            \* (A delayed copy may have come before, and have been given to a call.)
+            /\ \A a \in DOMAIN new : LET k == new[a].key IN \E i \in due(k) :
+                    Delayed(Now, k) => Sooner(delayed[k].left, flight[i].left - 1) = delayed[k].left
             /\ \A a, b \in DOMAIN new : a < b =>
                 \E i \in due(new[a].key) : \A j \in due(new[b].key) : sooner(i, j)
             /\ \A a \in DOMAIN ripe : Delayed(Now, ripe[a].key)
@@ -260,19 +266,20 @@ ExpiredInOrder == [][
 \*     order in which they were granted, and the delayed ones behind all others, in
 \*     the order of their times.
 ClosedInOrder == [][
+    \A before \in {Began} :
     Closes =>
-        LET new     == SubSeq(returned', 1, Len(returned') - Len(Began.returned))
-            late    == SubSeq(arrived', Len(Began.arrived) + 1, Len(arrived'))
-            last(k) == CHOOSE i \in FlightsOf(Began, k) :
-                            \A j \in FlightsOf(Began, k) : j <= i
-            rest    == {k \in Keys : Delayed(Began, k) /\ ~InFlight(Began, k)}
+        LET new     == SubSeq(returned', 1, Len(returned') - Len(before.returned))
+            late    == SubSeq(arrived', Len(before.arrived) + 1, Len(arrived'))
+            last(k) == CHOOSE i \in FlightsOf(before, k) :
+                            \A j \in FlightsOf(before, k) : j <= i
+            rest    == {k \in Keys : Delayed(before, k) /\ ~InFlight(before, k)}
         IN  \/ Op \in {"ack", "release", "discard"}
-            \/ /\ Entered = KeysOf(new) \cup KeysOf(late)
-               /\ KeysOf(late) = {k \in Keys : Delayed(Began, k)}
+            \/ /\ Entered(before) = KeysOf(new) \cup KeysOf(late)
+               /\ KeysOf(late) = {k \in Keys : Delayed(before, k)}
                /\ \A a, b \in DOMAIN new : a < b => last(new[a].key) < last(new[b].key)
                /\ \A a, b \in DOMAIN late : a < b /\ late[a].key \in rest =>
                     /\ late[b].key \in rest
-                    /\ Before(Began.delayed[late[a].key], Began.delayed[late[b].key])
+                    /\ Before(before.delayed[late[a].key], before.delayed[late[b].key])
     ]_vars
 
 \* 24. Calls stay in order: a copy given out later stands later in `flight', a
@@ -305,38 +312,41 @@ NoBarging == [][
 \* 26. Puts are served in the order of arrival: none is given a slot, and none adds an
 \*     item, while one that came earlier goes on waiting.
 PutsInOrder == [][
+    \A before \in {Began} :
     \A i \in DOMAIN waiting :
         IsPut(waiting[i]) /\ IsWaiting(After, waiting[i].call) =>
             /\ \A j \in DOMAIN slots' :
                 HasSlot(Now, slots'[j].call) \/ Position(waiting, slots'[j].call) \in 1 .. i - 1
-            /\ Op = "put" => Items(After) <= Items(Began)
+            /\ Op = "put" => Items(After) <= Items(before)
     ]_vars
 
 \* 27. A put begins to wait only if it adds an item (its key is absent, or it puts a
 \*     copy beside those in flight) to a queue that is full.
 WaitsOnlyForRoom == [][
+    \A before \in {Began} :
     Op = "put_waits" =>
-        /\ \/ KeyState(Began, Arg(3)) = "ABSENT"
-           \/ KeyState(Began, Arg(3)) \in {"LEASED", "DEFERRED"} /\ Arg(4) = "buffer"
-        /\ Items(Began) = MaxSize
+        /\ \/ KeyState(before, Arg(3)) = "ABSENT"
+           \/ KeyState(before, Arg(3)) \in {"LEASED", "DEFERRED"} /\ Arg(4) = "buffer"
+        /\ Items(before) = MaxSize
     ]_vars
 
 \* 28. A put takes a key from one of its states to another by this table.  (A copy
 \*     that a waiting call is given at once is LEASED, not available.)
 PutsByTheTable == [][
+    \A before \in {Began} :
     \A put \in Carried :
         LET k    == put.key   p == put.policy
-            from == KeyState(Began, k)  to == KeyState(After, k)
-            x    == Began.delayed[k]    y  == Began.deferred[k]
+            from == KeyState(before, k)  to == KeyState(After, k)
+            x    == before.delayed[k]    y  == before.deferred[k]
             \* The earliest of the times has come.
             comes == IsDue(Sooner(put.delay, Sooner(x.left, y.left)))
             new  == IF comes THEN {"AVAILABLE", "LEASED"} ELSE {"DELAYED"}
             beside == IF comes THEN {"BUFFERED", "LEASED"} ELSE {"BUFFERED_DELAYED"}
             \* The newest of the values in flight is replaced.
-            revised == \E i \in FlightsOf(Began, k) :
+            revised == \E i \in FlightsOf(before, k) :
                 /\ flight'[i].version = puts'
-                /\ \A j \in FlightsOf(Began, k) :
-                        Began.flight[j].version <= Began.flight[i].version
+                /\ \A j \in FlightsOf(before, k) :
+                        before.flight[j].version <= before.flight[i].version
         IN  CASE from \in {"ABSENT", "DELAYED"} -> to \in new
               [] from = "AVAILABLE" -> to = "AVAILABLE"
               [] from = "BUFFERED"  -> p # "reject" /\ to = "BUFFERED"
@@ -357,7 +367,8 @@ NeverOlder(s, t) ==
         /\ Delayed(s, k) /\ Delayed(t, k)
             => t.delayed[k].version >= s.delayed[k].version
         /\ Delayed(s, k) /\ Available(t, k)
-            => AvailableVersion(t, k) >= s.delayed[k].version
+            => \/ AvailableVersion(t, k) >= s.delayed[k].version
+               \/ \E i \in FlightsOf(t, k) : t.flight[i].version >= s.delayed[k].version
         /\ Deferred(s, k) /\ Deferred(t, k)
             => t.deferred[k].version >= s.deferred[k].version
     /\ \A i \in DOMAIN s.flight :
@@ -372,13 +383,14 @@ NothingBackwards == [][
 Newest(versions) == IF versions = {} THEN 0
                     ELSE CHOOSE v \in versions : \A w \in versions : w <= v
 NothingLost == [][
+    \A before \in {Began} :
     \A k \in Keys :
         Newest(StoredVersions(k)') < Newest(StoredVersions(k)) =>
             \/ Did("discard", k)
-            \/ \E i \in FlightsOf(Began, k) :
-                /\ Did("ack", Began.flight[i].call)
+            \/ \E i \in FlightsOf(before, k) :
+                /\ Did("ack", before.flight[i].call)
                 /\ Newest(StoredVersions(k)')
-                        >= Newest(StoredVersions(k) \ {Began.flight[i].version})
+                        >= Newest(StoredVersions(k) \ {before.flight[i].version})
     ]_vars
 
 \* 31. An accepted put stores its value, as the newest of its key, and nothing
@@ -394,10 +406,11 @@ PutIsStored == [][
 \*     until the queue closes.  An ack sets a deferred value free if no
 \*     other lease on its key is live, and not before.
 LeasesEndOnlySo == [][
+    \A before \in {Began} :
     /\ Op \in {"ack", "release"} => ~HasLease(After, Arg(2))
     /\ \A c \in Calls, k \in Keys :
-        Did("ack", c) /\ (\E i \in FlightsOf(Began, k) : Began.flight[i].call # c)
-            => deferred'[k] = Began.deferred[k]
+        Did("ack", c) /\ (\E i \in FlightsOf(before, k) : before.flight[i].call # c)
+            => deferred'[k] = before.deferred[k]
     /\ \A i \in DOMAIN flight :
         LET c == flight[i].call
             ranOut == flight[i].left # Never /\ flight[i].left <= 0
@@ -503,26 +516,28 @@ AttemptsCountDeliveries == [][
 \*     the one that was seen through it, at delivery or by refresh; and refresh looks,
 \*     and does nothing else.
 SupersededByPuts == [][
+    \A before \in {Began} :
     /\ \A i \in DOMAIN flight' : flight'[i].left # Reserved =>
         LET c == flight'[i].call
-            j == Position(Began.flight, c)
-        IN  IF j > 0 /\ HasLease(Began, c) /\ ~Did("refresh", c)
-            THEN Superseded(After, c) <=> (Superseded(Began, c) \/ \E put \in Carried : put.key = flight'[i].key)
+            j == Position(before.flight, c)
+        IN  IF j > 0 /\ HasLease(before, c) /\ ~Did("refresh", c)
+            THEN Superseded(After, c) <=> (Superseded(before, c) \/ \E put \in Carried : put.key = flight'[i].key)
             ELSE Superseded(After, c) <=> newest'[flight'[i].key] > flight'[i].version
     /\ Op = "refresh" => LET i == Position(flight', Arg(2)) IN
-        After = [Began EXCEPT !.flight[i].seen = Began.flight[i].version]
+        After = [before EXCEPT !.flight[i].seen = before.flight[i].version]
     ]_vars
 
 \* 40. A discard takes out what waits of its key, wherever it waits, and nothing else:
 \*     nothing in flight and nothing of another key.
 DiscardsWhatWaits == [][
+    \A before \in {Began} :
     \A k \in Keys : Did("discard", k) =>
-        /\ ~Waits(After, k) /\ Waits(Began, k)
-        /\ flight' = Began.flight \/ Closes
+        /\ ~Waits(After, k) /\ Waits(before, k)
+        /\ flight' = before.flight \/ Closes
         /\ \A m \in Keys \ {k} :
-            /\ Available(After, m) <=> Available(Began, m) \/ (Closes /\ Delayed(Began, m))
-            /\ delayed'[m] = Began.delayed[m] \/ Closes
-            /\ deferred'[m] = Began.deferred[m]
+            /\ Available(After, m) <=> Available(before, m) \/ (Closes /\ Delayed(before, m))
+            /\ delayed'[m] = before.delayed[m] \/ Closes
+            /\ deferred'[m] = before.deferred[m]
     ]_vars
 
 \* 41. Whoever waits, or was given something, is told once when it is over, and nobody
@@ -559,18 +574,19 @@ EndsAreTold == [][
 \* 42. A drain that succeeds ends with nothing in the line or in flight but what was
 \*     delayed, and closes the queue in that very step; one that fails closes it too.
 DrainsEnd == [][
+    \A before \in {Began} :
     \A c \in Watchers :
         /\ <<c, "True">> \in step'.told =>
             /\ Closes /\ returned' = <<>> /\ Op \notin {"close", "time_out"}
             /\ \A k \in KeysOf(arrived') :
-                \/ Delayed(Began, k)
+                \/ Delayed(before, k)
                 \/ Op = "release" /\ Arg(4) # 0
-                \/ Op = "ack" /\ Began.deferred[k].left # 0
+                \/ Op = "ack" /\ before.deferred[k].left # 0
         /\ <<c, "False">> \in step'.told =>
             /\ Closes
             /\ \/ Op \in {"close", "time_out"}
                \/ Op = "drain" /\ WaitTime[Arg(2)] = 0
-            /\ Line(Began) # <<>> \/ Began.flight # <<>>
+            /\ Line(before) # <<>> \/ before.flight # <<>>
     ]_vars
 
 -----------------------------------------------------------------------------
@@ -623,6 +639,6 @@ DelayedValuesRipen == \A k \in Keys :
 
 \* 50. A put that waits is served, or leaves, if slots go on being given.
 PutsAreServed == \A c \in Producers :
-    []<><<\E i \in DOMAIN waiting : HasSlot(After, waiting[i].call)>>_vars
+    []<><<\E i \in DOMAIN waiting : Position(slots', waiting[i].call) > 0>>_vars
         => (IsWaiting(Now, c) ~> ~IsWaiting(Now, c))
 =============================================================================
