@@ -144,7 +144,7 @@ everywhere: $(DEEP)  # the tests on both builds and every Python
 # -- the rest ----------------------------------------------------------------------------------------
 
 vendor:  # copy the package into a tree, with a manifest (DEST=path/of/the/package)
-	@$(PYTHON) vendor.py copy $(DEST)
+	@$(PYTHON) vendor.py copy "$${DEST:?is the directory of the copy to be}"
 
 # deep.txt leaves out what test.txt has: the two are installed together.
 lock: $(TEST)  # write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)

@@ -40,7 +40,7 @@ class Step:
     @property
     def said(self) -> str:
         """The last line, without colours and rulers."""
-        plain = re.sub(r"\x1b\[[0-9;]*m|[^\x20-\x7e]", "", self.output)
+        plain = re.sub(r"\x1b\[[0-9;]*m|[^\n\x20-\x7e]", "", self.output)
         lines = [line.strip(" =-|") for line in plain.splitlines()]
         return next((line for line in reversed(lines) if line), "")
 
