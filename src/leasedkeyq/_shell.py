@@ -62,7 +62,7 @@ class Shell:
         value: Any,
         *,
         if_in_flight: InFlightPolicy | None = None,
-        delay: float = AT_ONCE,
+        delay: float = 0,
     ) -> None:
         """`put`, or asyncio.QueueFull if it would have to wait for a slot. O(1). Spec: ``Put``."""
         try:
@@ -105,7 +105,7 @@ class Shell:
                 self._deliver()
 
     def release_nowait(
-        self, lease: Lease[Any], *, requeue_front: bool = False, delay: float = AT_ONCE
+        self, lease: Lease[Any], *, requeue_front: bool = False, delay: float = 0
     ) -> None:
         """`release`, as a plain method. O(1). Spec: ``Release``."""
         self._do(self._machine.release, lease, requeue_front, delay)
