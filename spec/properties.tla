@@ -632,10 +632,12 @@ CopiesAreDelivered == \A k \in Keys :
 CloseWakesAll == phase = "closed" ~> (waiting = <<>> /\ flight = <<>>)
 
 \* 49. A delayed value that has a time is not delayed for ever, however often its key
-\*     is put again.  (By 34, 35 and 37 it is in the line at its first time at the
-\*     latest.)
+\*     is put again: where something of a key always is, it goes on being handed out.
+\*     (By 34, 35 and 37 a value is in the line at its first time at the latest.)
 DelayedValuesRipen == \A k \in Keys :
-    (Delayed(Now, k) /\ delayed[k].left # Never) ~> ~Delayed(Now, k)
+    <>[](Delayed(Now, k) /\ delayed[k].left # Never) =>
+        []<><<\E i \in DOMAIN flight' : /\ flight'[i].key = k /\ flight'[i].left = Reserved
+                                        /\ ~IsReserved(Now, flight'[i].call)>>_vars
 
 \* 50. A put that waits is served, or leaves, if slots go on being given.
 PutsAreServed == \A c \in Producers :
