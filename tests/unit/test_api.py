@@ -19,8 +19,6 @@ lease_module: Any = module("lease")
 
 # Every method as the reference has it, and the additions, of which version 2 has most.
 METHODS = {
-    "__init__": "(self, *, default_lease_timeout: float | None = None, maxsize: int = 0,"
-    " if_in_flight: InFlightPolicy = 'update') -> None",
     "start": "(self) -> None",
     "close": "(self) -> None",
     "put": "(self, key: K, value: V, *, if_in_flight: InFlightPolicy | None = None,"
@@ -50,15 +48,15 @@ METHODS = {
     "inflight_size": "(self) -> int",
 }
 # Their annotations are for a checker (see test_typing.py): they run in a class that is not generic.
-NOWAIT = {
-    "put_nowait": "(self, key, value, *, if_in_flight=None, delay=0)",
-    "get_nowait": "(self, *, lease_timeout=None)",
-    "take_nowait": "(self, key, *, lease_timeout=None)",
-    "ack_nowait": "(self, lease)",
-    "release_nowait": "(self, lease, *, requeue_front=False, delay=0)",
-    "extend_nowait": "(self, lease, timeout=None)",
-    "superseded_nowait": "(self, lease)",
-    "deadline_nowait": "(self, lease)",
+PLAIN = {
+    "put_nowait": "(key, value, *, if_in_flight=None, delay=0)",
+    "get_nowait": "(*, lease_timeout=None)",
+    "take_nowait": "(key, *, lease_timeout=None)",
+    "ack_nowait": "(lease)",
+    "release_nowait": "(lease, *, requeue_front=False, delay=0)",
+    "extend_nowait": "(lease, timeout=None)",
+    "superseded_nowait": "(lease)",
+    "deadline_nowait": "(lease)",
 }
 # What is made of these, with tests of its own in tests/jobs.
 JOBS = {"job", "get_many", "ack_many"}
@@ -69,17 +67,12 @@ OF_JOBS = {"DeadLetter", "Job", "LeaseLostError", "backoff", "run_workers"}
 def test_every_method_has_the_signature_of_the_reference(name: str) -> None:
     method = getattr(LeasedKeyQueue, name)
     signature = inspect.signature(method)
-    parameters = [
-        parameter.replace(annotation=Shown(parameter.annotation))
-        if parameter.name != "self"
-        else parameter
-        for parameter in signature.parameters.values()
-    ]
-    shown = inspect.Signature(parameters, return_annotation=Shown(signature.return_annotation))
-    assert str(shown) == METHODS[name]
-    assert inspect.iscoroutinefunction(method) == (name != "__init__")
-    assert method.__doc__ or name == "__init__"
-    assert get_type_hints(method)["return"] is not Any
+    self, *others = signature.parameters.values()
+    parameters = [one.replace(annotation=Shown(one.annotation)) for one in others]
+    returned = Shown(signature.return_annotation)
+    assert str(inspect.Signature([self, *parameters], return_annotation=returned)) == METHODS[name]
+    assert inspect.iscoroutinefunction(method)
+    assert method.__doc__
 
 
 class Shown:
@@ -93,19 +86,26 @@ class Shown:
 
 
 @pytest.mark.req("NOW-3")
-@pytest.mark.parametrize("name", NOWAIT)
+@pytest.mark.parametrize("name", PLAIN)
 def test_what_never_waits_is_a_plain_method(name: str) -> None:
     method = getattr(LeasedKeyQueue, name)
-    parameters = inspect.signature(method).parameters.values()
+    _, *parameters = inspect.signature(method).parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
-    assert str(inspect.Signature(bare)) == NOWAIT[name]
+    assert str(inspect.Signature(bare)) == PLAIN[name]
     assert not inspect.iscoroutinefunction(method)
     assert method.__doc__
 
 
+def test_the_constructor_takes_options_by_name() -> None:
+    LeasedKeyQueue[str, int](default_lease_timeout=None, maxsize=0, if_in_flight="update")
+    for arguments, options in (((5,), {}), ((), {"size": 5})):
+        with pytest.raises(TypeError):
+            LeasedKeyQueue[str, int](*arguments, **options)  # type: ignore[arg-type]
+
+
 def test_the_queue_has_no_other_public_name() -> None:
     public = {name for name in dir(LeasedKeyQueue) if not name.startswith("_")}
-    assert public == {*METHODS, *NOWAIT, *JOBS} - {"__init__"}
+    assert public == {*METHODS, *PLAIN, *JOBS}
 
 
 def test_the_queue_is_an_asynchronous_context_manager() -> None:

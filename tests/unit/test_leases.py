@@ -35,7 +35,7 @@ from tests.virtual import TICK, jump
 
 
 @on_leases
-@pytest.mark.req("LEASE-6", "LEASE-9", "EXT-3")
+@pytest.mark.req("LEASE-6", "LEASE-9", "EXT-3", "NEW-4")
 async def test_after_ack_a_lease_is_acknowledged_already(use: LeaseCall) -> None:
     queue = LeasedKeyQueue[str, int]()
     leased = await put_leased(queue, "a", 1)
@@ -46,7 +46,7 @@ async def test_after_ack_a_lease_is_acknowledged_already(use: LeaseCall) -> None
 
 
 @on_leases
-@pytest.mark.req("LEASE-7", "LEASE-9", "EXT-3")
+@pytest.mark.req("LEASE-7", "LEASE-9", "EXT-3", "NEW-4")
 @pytest.mark.parametrize("front", [False, True])
 async def test_after_release_a_lease_is_invalid_and_not_expired(
     use: LeaseCall, front: bool

@@ -153,8 +153,8 @@ def seen(machine: Any, now: float) -> tuple[str, int | None]:
     return GONE, None
 
 
-@pytest.mark.req("PUT-1", "PUT-2", "PUT-3", "PUT-4", "PUT-5", "PUT-6", "PUT-7", "REL-3", "REL-4")
-@pytest.mark.req("DELAY-4", "DELAY-7", "OUT-1")
+@pytest.mark.req("PUT-1", "PUT-2", "PUT-3", "PUT-4", "PUT-5", "PUT-6", "PUT-7", "ACK-1")
+@pytest.mark.req("REL-3", "REL-4", "DELAY-4", "DELAY-7", "OUT-1")
 @pytest.mark.parametrize(("state", "event", "way"), ROWS)
 def test_each_event_in_each_state_does_what_it_means(state: str, event: str, way: str) -> None:
     machine, granted = in_state(state, 1 if event.endswith("last") else 2)
@@ -604,12 +604,12 @@ def test_a_broken_invariant_shows_the_state() -> None:
     machine.release(leased(machine, "back"), True, 0, 0.0)
     call = waiting(machine, "held", 9)
     machine.check_invariants()
-    machine.outbox.alarm = 10
+    machine.outbox.alarm = 10.0
     with pytest.raises(AssertionError) as caught:
         machine.check_invariants()
     assert str(caught.value).splitlines() == [
         "I10",
-        "open, items=3, alarm=10",
+        "open, items=3, alarm=10.0",
         "returned: ['back']",
         "arrived: ['line']",
         "'held': LEASED None leases=[(1, 'LIVE', 1)]",
