@@ -161,8 +161,8 @@ def corrupted(run: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
         if action == "discard":
             yield "another is discarded", change(at, event._replace(key="b"))
         if action == "resume" and isinstance(detail, str) and detail != "RESERVED":
-            wrong = "DONE" if detail != "DONE" else "ENDED"
-            yield f"{detail} told otherwise", change(at, event._replace(detail=wrong))
+            told = "DONE" if detail != "DONE" else "ENDED"
+            yield f"{detail} told otherwise", change(at, event._replace(detail=told))
             yield "told before", [event, *run[:at], *run[at + 1 :]]
         if action == "shutdown":
             first = next(event for event in run if event.action == "put")
@@ -178,14 +178,14 @@ def corrupted(run: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
     for one, two in itertools.pairwise(got):
         if _what(run[one]) == _what(run[two]):
             continue
-        other = change(one, run[one]._replace(**_what(run[two])))
-        other[two] = run[two]._replace(**_what(run[one]))
-        yield "two deliveries swapped", other
+        swapped = change(one, run[one]._replace(**_what(run[two])))
+        swapped[two] = run[two]._replace(**_what(run[one]))
+        yield "two deliveries swapped", swapped
     yield "a token from before", change(got[1], run[got[1]]._replace(number=0))
     puts = [at for at, event in enumerate(run) if event.action == "put"]
-    other = [*run]
-    other[puts[0]], other[puts[1]] = run[puts[1]], run[puts[0]]
-    yield "two puts swapped", other
+    swapped = [*run]
+    swapped[puts[0]], swapped[puts[1]] = run[puts[1]], run[puts[0]]
+    yield "two puts swapped", swapped
     for at, event in enumerate(run):
         if event.now > run[at - 1].now and 4 <= event.now <= 5:
             yield "time jumps", [*run[:at], *(e._replace(now=e.now + 2) for e in run[at:])]

@@ -25,7 +25,7 @@ Report = Callable[[str, object], None]
 pytestmark = pytest.mark.timeout(600)
 
 QUICK, DEEP = graph.models(), graph.models(deep=True)
-ON_ALL = {"MCdump_stop", "MCdump_bound"}  # the smallest, with the most kinds of calls
+ON_ALL = {"MCdump_stop", "MCdump_mixed"}  # the smallest, with the most kinds of calls
 ACTIONS = {
     *("put", "get", "take", "resume", "cancel", "time_out", "ack", "release", "extend", "refresh"),
     *("put_waits", "discard", "join", "drain", "shutdown", "reap", "close", "tick"),

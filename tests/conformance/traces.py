@@ -176,8 +176,8 @@ class _Writer:
                 yield from (name, self.calls.get(event.ticket, UNKNOWN), out)
             case "resume":
                 drains = self.kind.get(event.ticket) == "drain"
-                what = str(detail == "DONE") if drains else OVER[detail]
-                yield from ('"over"', self.calls.get(event.ticket, UNKNOWN), json.dumps(what))
+                told = str(detail == "DONE") if drains else OVER[detail]
+                yield from ('"over"', self.calls.get(event.ticket, UNKNOWN), json.dumps(told))
             case "cancel" if detail in ("WAITING", "RESERVED"):  # it was not over yet
                 yield from (name, self.calls.get(event.ticket, UNKNOWN))
             case "join" | "drain" if event.ticket is not None:

@@ -1,0 +1,109 @@
+"""A wrong cell of the table is a wrong queue: each is planted, and the replay must notice.
+
+For each cell the ways from the initial state that go by it are found; a bug is noticed if one of
+them does not lead to what the specification says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any
+
+import pytest
+
+from tests.conformance import graph
+from tests.conformance.graph import REFUSED, Graph, Step
+from tests.conformance.player import MachineEngine, Player
+from tests.conformance.replay import carry_out, follow, walks
+from tests.subject import module
+
+Report = Callable[[str, object], None]
+MODEL = "MCdump_mixed"  # it goes by every cell
+WAYS = 40  # to try for each cell
+LENGTH = itemgetter(0)
+PURE = module("_table").__file__.endswith(".py")  # the compiled build has the same source
+TABLE: Any = module("_table").TABLE
+Move, State, Effect = (getattr(module("_table"), name) for name in ("Move", "State", "Effect"))
+SAME = {Effect.REPLACE, Effect.DEFER}  # done alike: the next state says where the value waits
+MIXED_UP = [  # effects that are carried out in one place
+    {Effect.ADD, Effect.REPLACE, Effect.REVISE, Effect.DEFER, Effect.REFUSE},
+    {Effect.DROP, Effect.PROMOTE},
+    {Effect.RETURN, Effect.ADOPT, Effect.MERGE},
+]
+
+
+class Watched(dict[str, Any]):
+    """The moves of a state, which tell when one is looked up."""
+
+    def __init__(self, moves: dict[str, Any]) -> None:
+        super().__init__(moves)
+        self.used: set[str] = set()
+
+    def __getitem__(self, event: str) -> Any:
+        self.used.add(event)
+        return super().__getitem__(event)
+
+
+def ways_by_cell(model: Graph, monkeypatch: pytest.MonkeyPatch) -> dict[Any, list[list[Step]]]:
+    """For each cell some ways that go by it, each with all that is refused at its end."""
+    watched = {state: Watched(moves) for state, moves in TABLE.items()}
+    found: dict[Any, dict[Step, tuple[int, list[Step]]]]
+    found = {(state, event): {} for state in TABLE for event in TABLE[state]}
+    with monkeypatch.context() as patch:
+        for state, moves in watched.items():
+            patch.setitem(TABLE, state, moves)
+        for walk in walks(model):
+            player = Player(MachineEngine, model)
+            for length, step in enumerate(walk, 1):
+                for moves in watched.values():
+                    moves.used.clear()
+                assert carry_out(player, step, False) == ""
+                for state, moves in watched.items():
+                    for event in moves.used:
+                        ways = found[state, event]
+                        ways[step] = min(ways.get(step, (length, walk)), (length, walk), key=LENGTH)
+
+    def some(steps: dict[Step, tuple[int, list[Step]]]) -> Iterator[list[Step]]:
+        """The shortest there are, and the shortest that were seen to go by the cell."""
+        for step in sorted(steps, key=lambda step: len(step.before.path()))[:WAYS]:
+            yield [*step.before.path(), step, *(s for s in step.after.steps if s.label is REFUSED)]
+        for length, walk in sorted(steps.values(), key=LENGTH)[:WAYS]:
+            after = walk[length - 1].after
+            yield [*walk[:length], *(s for s in after.steps if s.label is REFUSED)]
+
+    return {cell: [*some(steps)] for cell, steps in found.items()}
+
+
+def wrong(move: Any) -> Iterator[Any]:
+    """The moves that it might be by mistake."""
+    for state in State:
+        if move.next is not None and state is not move.next:
+            yield Move(move.effect, state, move.later)
+        if move.later is not None and state is not move.later:
+            yield Move(move.effect, move.next, state)
+    for group in MIXED_UP:
+        if move.effect in group:
+            same = SAME if move.effect in SAME else {move.effect}
+            yield from (Move(effect, move.next, move.later) for effect in group - same)
+
+
+if PURE:
+
+    @pytest.mark.xdist_group(MODEL)
+    def test_wrong_cells_are_noticed(
+        monkeypatch: pytest.MonkeyPatch, record_property: Report
+    ) -> None:
+        model = graph.load(MODEL)
+        by_cell = ways_by_cell(model, monkeypatch)
+        planted = [(*cell, move) for cell in by_cell for move in wrong(TABLE[cell[0]][cell[1]])]
+        missed = []
+        for state, event, move in planted:
+            with monkeypatch.context() as patch:
+                patch.setitem(TABLE[state], event, move)
+                ways = by_cell[state, event]
+                if not any(follow(MachineEngine, model, way, set()) for way in ways):
+                    missed.append((state, event, move.effect, move.next, move.later))
+        told = f"{len(planted)} wrong cells of the table, {len(missed)} not noticed"
+        record_property("replay", told)
+        assert not missed, "\n".join(map(str, missed))
