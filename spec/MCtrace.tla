@@ -86,7 +86,9 @@ Follow(e) ==
             IF e[3][1] = "got" THEN Outcome(e[2], e[3], Resume(e[2]), "")
             ELSE /\ Resume(e[2]) /\ UNCHANGED number
                  /\ <<e[2], IF e[3][1] = "ok" THEN "None" ELSE e[3][2]>> \in step'.told
-      [] e[1] = "cancel"  -> Cancel(e[2]) /\ UNCHANGED number
+      [] e[1] = "cancel"  ->  \* of a call that is over it changes nothing
+            IF \E what \in heard : what[1] = e[2] THEN Answers(TRUE)
+            ELSE Cancel(e[2]) /\ UNCHANGED number
       [] e[1] = "over"    -> Answers(<<e[2], e[3]>> \in heard)
       [] e[1] = "ack"     -> Outcome(0, e[3], Ack(e[2]), LeaseError(e[2]))
       [] e[1] = "release" -> Outcome(0, e[5], Release(e[2], e[3], e[4]), LeaseError(e[2]))
