@@ -190,7 +190,7 @@ async def test_cancelled_at_every_tick_around_every_operation(
     victim: Callable[[Queue], Coroutine[Any, Any, Got]],
     eager: bool,
 ) -> None:
-    """gh-86296, gh-86766, bpo-23812: once, and twice up to two ticks later."""
+    """Once, and twice up to two ticks later. bpo-23812, gh-86296, gh-108042, tornado#2826, anyio#1075."""
     if eager:
         running().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 (3.12)
     for cancelled, gap, operation_first, heir in itertools.product(
@@ -274,6 +274,7 @@ async def test_a_task_that_is_to_be_cancelled_still_gets_what_is_there() -> None
 
 @pytest.mark.req("WAIT-7")
 async def test_from_the_moment_of_its_cancellation_a_call_is_offered_nothing() -> None:
+    """anyio#146, anyio#729, go#37852."""
     queue = Queue()
     waiting = [await blocked(queue.get()), await blocked(queue.take("k"))]
     for task in waiting:
@@ -285,6 +286,7 @@ async def test_from_the_moment_of_its_cancellation_a_call_is_offered_nothing() -
 
 @pytest.mark.req("WAIT-7", "WAIT-2")
 async def test_the_copy_goes_past_several_cancelled_calls_to_the_first_that_lives() -> None:
+    """anyio#1145."""
     queue = Queue()
     calls = [await blocked(queue.get() if n % 2 else queue.take("k")) for n in range(6)]
     for task in calls[:4]:

@@ -34,45 +34,41 @@ from tests.virtual import TICK, jump
 # -- leases ------------------------------------------------------------------------------
 
 
-@on_leases
-@pytest.mark.req("LEASE-6", "LEASE-9", "EXT-3", "NEW-4")
-async def test_after_ack_a_lease_is_acknowledged_already(use: LeaseCall) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1)
-    await queue.ack(leased)
-    for _ in range(2):
-        with pytest.raises(LeaseAlreadyAcknowledgedError):
-            await use(queue, leased)
+ENDS: dict[str, type[Exception]] = {
+    "ack": LeaseAlreadyAcknowledgedError,
+    "release": InvalidLeaseError,
+    "front": InvalidLeaseError,
+    "expiry seen": LeaseExpiredError,
+    "expiry in this tick": LeaseExpiredError,
+    "expiry not seen": LeaseExpiredError,
+}
 
 
 @on_leases
-@pytest.mark.req("LEASE-7", "LEASE-9", "EXT-3", "NEW-4")
-@pytest.mark.parametrize("front", [False, True])
-async def test_after_release_a_lease_is_invalid_and_not_expired(
-    use: LeaseCall, front: bool
+@pytest.mark.req("LEASE-6", "LEASE-7", "LEASE-8", "LEASE-9", "EXT-3", "EXP-1", "NEW-4")
+@pytest.mark.parametrize(("end", "error"), ENDS.items(), ids=ENDS)
+async def test_what_is_told_of_a_lease_that_has_ended(
+    use: LeaseCall, end: str, error: type[Exception]
 ) -> None:
+    """river#1302, azure-sdk-for-python#31427, bullmq#3183: whether a timer had its turn or not."""
     queue = LeasedKeyQueue[str, int]()
     leased = await put_leased(queue, "a", 1, lease_timeout=1)
-    await queue.release(leased, requeue_front=front)
-    await asyncio.sleep(2)
-    with pytest.raises(InvalidLeaseError) as caught:
-        await use(queue, leased)
-    assert caught.type is InvalidLeaseError
-
-
-@on_leases
-@pytest.mark.req("LEASE-8", "LEASE-9", "EXT-3", "EXP-1")
-@pytest.mark.parametrize("seen", [False, True])
-async def test_after_expiry_a_lease_is_expired(use: LeaseCall, seen: bool) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    leased = await put_leased(queue, "a", 1, lease_timeout=1)
-    jump(1)
-    if seen:
-        assert await queue.qsize() == 1
+    match end:
+        case "ack":
+            await queue.ack(leased)
+        case "release" | "front":
+            await queue.release(leased, requeue_front=end == "front")
+            await asyncio.sleep(2)
+        case "expiry in this tick":
+            await asyncio.sleep(1)
+        case _:
+            jump(1)
+            assert end == "expiry not seen" or await queue.qsize() == 1
     for _ in range(2):
-        with pytest.raises(LeaseExpiredError):
+        with pytest.raises(error) as caught:
             await use(queue, leased)
-    assert await drain(queue) == [("a", 1)]
+        assert caught.type is error
+    assert await drain(queue) == ([] if end == "ack" else [("a", 1)])
 
 
 @on_leases

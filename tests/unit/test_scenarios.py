@@ -2,7 +2,7 @@
 
 The reference in a docstring is the issue in which it was reported; where the project is
 not named, it is CPython's (bpo-, gh-). "0.0.7" is the first public release of this package.
-What is told here in one scenario is tested in all its variants elsewhere, next to its rule.
+A bug of which a rule's own test is a variant is named there; here are the others.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ import pytest
 from tests.subject import (
     InvalidLeaseError,
     LeasedKeyQueue,
-    LeaseExpiredError,
 )
 from tests.unit.steps import (
     blocked,
@@ -36,49 +35,6 @@ Queue = LeasedKeyQueue[str, int]
 EMPTY = {"available": {}, "in flight": set(), "sizes": (0, 0)}
 
 # -- cancellation and waiting ----------------------------------------------------
-
-
-@pytest.mark.req("WAIT-8")
-async def test_a_waiter_cancelled_in_the_tick_in_which_it_was_woken_loses_nothing() -> None:
-    """bpo-23812, tornado#2826, gh-108042, gh-112202, anyio#1075."""
-    queue = Queue()
-    first, second = await blocked(queue.get()), await blocked(queue.get())
-    await queue.put("k", 1)
-    first.cancel()
-    assert (await second)[:2] == ("k", 1)
-    assert first.cancelled()
-
-
-@pytest.mark.req("WAIT-7")
-@pytest.mark.parametrize("wait", ["get", "take"])
-async def test_an_item_put_before_a_cancelled_waiter_has_cleaned_up_goes_to_a_live_one(
-    wait: str,
-) -> None:
-    """anyio#146, anyio#729, go#37852."""
-    queue = Queue()
-    first = await blocked(queue.get() if wait == "get" else queue.take("k"))
-    second = await blocked(queue.get())
-    first.cancel()
-    await queue.put("k", 1)
-    await ticks(1)
-    assert second.done()
-    assert (await second)[0] == "k"
-    await outcome(first)
-    assert await state(queue) == {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
-
-
-@pytest.mark.req("WAIT-2", "WAIT-7")
-async def test_cancelling_the_head_of_several_waiters_moves_the_others_up() -> None:
-    """anyio#1145."""
-    queue = Queue()
-    waiting = [await blocked(queue.take("k")) for _ in range(3)]
-    waiting[0].cancel()
-    await outcome(waiting[0])
-    await queue.put("k", 1)
-    key, _, granted = await waiting[1]
-    assert not waiting[2].done()
-    await queue.release(granted)
-    assert (await waiting[2])[0] == key
 
 
 @pytest.mark.req("WAIT-8", "WAIT-12")
@@ -133,20 +89,6 @@ async def test_timeout_put_and_cancel_in_one_tick_upset_nothing(order: tuple[str
     assert await keys(queue) == ["k"]
 
 
-@pytest.mark.req("WAIT-9")
-async def test_other_traffic_does_not_prolong_a_wait() -> None:
-    """0.0.7: with a timeout of 0.2 still waiting at 5 s, for each wake-up began it anew."""
-    queue = Queue()
-    waiting = asyncio.create_task(queue.take("k", timeout=0.2))
-    for number in range(50):
-        await asyncio.sleep(0.1)
-        await queue.ack(await put_leased(queue, "other", number))
-        if waiting.done():
-            break
-    assert number <= 2
-    assert isinstance(await outcome(waiting), TimeoutError)
-
-
 @pytest.mark.req("EXP-5")
 async def test_a_long_wait_does_not_hide_a_lease_that_runs_out_meanwhile() -> None:
     """beanstalkd#174."""
@@ -199,42 +141,6 @@ async def test_cancelled_takes_leave_the_map_of_waiters_empty() -> None:
 # -- leases and time ---------------------------------------------------------------
 
 
-@pytest.mark.req("EXP-1", "LEASE-8")
-async def test_an_ack_in_the_very_tick_of_the_expiry_comes_too_late() -> None:
-    """river#1302, azure-sdk-for-python#31427."""
-    queue = Queue()
-    granted = await put_leased(queue, "k", 1, lease_timeout=5)
-    await asyncio.sleep(5)
-    with pytest.raises(LeaseExpiredError):
-        await queue.ack(granted)
-    assert await keys(queue) == ["k"]
-
-
-@pytest.mark.req("EXP-1", "LEASE-8")
-async def test_an_ack_after_the_loop_was_blocked_past_the_deadline_comes_too_late() -> None:
-    """river#1302, azure-sdk-for-python#31427: no timer has had its turn, and none is needed."""
-    queue = Queue()
-    granted = await put_leased(queue, "k", 1, lease_timeout=5)
-    jump(6)
-    with pytest.raises(LeaseExpiredError):
-        await queue.ack(granted)
-    assert await keys(queue) == ["k"]
-
-
-@pytest.mark.req("EXT-3", "LEASE-8")
-async def test_a_lost_lease_cannot_be_extended() -> None:
-    """bullmq#3183."""
-    queue = Queue()
-    lost = await put_leased(queue, "k", 1, lease_timeout=5)
-    jump(5)
-    granted = await lease(queue, lease_timeout=5)
-    with pytest.raises(LeaseExpiredError):
-        await queue.extend(lost, 100)
-    jump(5)
-    with pytest.raises(LeaseExpiredError):
-        await queue.ack(granted)
-
-
 @pytest.mark.req("LEASE-8", "LEASE-7")
 @pytest.mark.parametrize("loss", ["expiry", "release"])
 async def test_a_stale_ack_spares_the_new_lease_of_the_key(loss: str) -> None:
@@ -252,18 +158,6 @@ async def test_a_stale_ack_spares_the_new_lease_of_the_key(loss: str) -> None:
     assert await state(queue) == {"available": {}, "in flight": {"k"}, "sizes": (0, 1)}
     await queue.ack(granted)
     assert await state(queue) == EMPTY
-
-
-@pytest.mark.req("WAIT-5")
-async def test_the_clock_of_a_lease_does_not_run_while_it_is_being_delivered() -> None:
-    """kombu#337, celery#2481."""
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=1)
-    waiting = await blocked(queue.get())
-    await queue.put("k", 1)
-    jump(10)
-    granted = (await waiting)[2]
-    jump(0.9)
-    await queue.ack(granted)
 
 
 @pytest.mark.req("EXP-2", "EXP-3")
@@ -365,26 +259,6 @@ async def test_an_idle_queue_lets_the_loop_sleep() -> None:
 
 
 # -- memory and objects --------------------------------------------------------------
-
-
-@pytest.mark.req("EXP-8")
-async def test_a_dropped_queue_is_freed_although_its_leases_are_timed() -> None:
-    """0.0.7: a hundred dropped, a hundred alive."""
-    watched = []
-    gc.disable()
-    try:
-        for _ in range(100):
-            queue = Queue(default_lease_timeout=5)
-            await put_leased(queue, "k", 1)
-            call = queue.get(9)
-            call.send(None)
-            assert running().timers() == [5]
-            watched.append(weakref.ref(queue))
-            del call, queue
-        assert [queue() for queue in watched] == [None] * 100
-    finally:
-        gc.enable()
-    assert running().timers() == []
 
 
 @pytest.mark.req("EXP-8", "IN-11")

@@ -251,6 +251,7 @@ async def test_put_treats_a_reserved_key_as_one_in_flight(policy: str) -> None:
 @pytest.mark.req("WAIT-5")
 @pytest.mark.parametrize("wait", ["get", "take"])
 async def test_the_clock_of_a_lease_starts_when_the_call_resumes(wait: str) -> None:
+    """kombu#337, celery#2481."""
     queue = LeasedKeyQueue[str, int](default_lease_timeout=10)
     waiting = await blocked(queue.get() if wait == "get" else queue.take("k"))
     await queue.put("k", 1)
@@ -303,6 +304,7 @@ async def test_waits_end_each_at_its_own_time() -> None:
 @pytest.mark.req("WAIT-9")
 @pytest.mark.parametrize("wait", ["get", "take"])
 async def test_other_traffic_neither_prolongs_a_wait_nor_shortens_it(wait: str) -> None:
+    """0.0.7: with a timeout of 0.2 still waiting at 5 s, for each wake-up began it anew."""
     queue = Queue()
     older = [await blocked(queue.get()) for _ in range(20)]  # served first
     started = running().time()
