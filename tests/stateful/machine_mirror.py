@@ -45,6 +45,7 @@ def outcome(make):
 
 
 def intrude(make):
+    outcome(lambda: {snapshot})
     inside.append(outcome(make))
 
 
@@ -123,8 +124,8 @@ class MachineMirror(Mirror):
             del dropped
         return result
 
-    def intrude(self, make: Callable[[], Any]) -> None:
-        self.inside.append(outcome(make))
+    def step(self, make: Callable[[], Any]) -> Outcome:
+        return outcome(make)
 
     def drive(self, call: Call) -> tuple[str, Reading]:
         refused: Reading = ("after", lambda _: Outcome(error=RuntimeError()))

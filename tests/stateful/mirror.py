@@ -28,7 +28,7 @@ from tests.model.model import Model
 from tests.stateful import keys
 from tests.stateful.keys import Key, Trouble, Value
 
-NAMES = "abcd"  # d is for what must be new to the queue, and so mostly is
+NAMES = "abcdefgh"  # those after c are for what must be new to the queue, and so mostly are
 CENSUS: Counter[str] = Counter()  # of operations, of errors, and of rare states
 RARE = [
     "cancelled with a copy reserved",
@@ -54,17 +54,18 @@ RARE = [
 Moment: TypeAlias = tuple[str, int]
 Seconds: TypeAlias = float | None
 Policy: TypeAlias = str | None
+State: TypeAlias = tuple[int, str, int]
 
 names = st.sampled_from("abc")
 policies = st.sampled_from([None, *model.POLICIES])
 crowding = st.sampled_from(["buffer", *model.POLICIES, "buffer"])
-deferring = st.sampled_from(["defer", *model.POLICIES, "defer"])
+events = st.sampled_from(["put", "put", "put", "put", "ack", "release", "release", "discard"])
 durations = st.sampled_from([None, 1, 2, 3, 5, 2.5, inf])
 delays = st.sampled_from([0, 0, 0, 1, 2, 3.5, inf])
 waits = st.sampled_from([None, None, 0, -1, 1, 2, 3, 4.5, inf, 10**400, -(10**400)])
 picks = st.integers(0, 9)  # one of several, counted round
 many = st.integers(0, 35)
-orders = st.permutations(NAMES)
+orders = st.permutations("abcd")
 uses = st.sampled_from(["ack", "release", "release", "extend", "extend", "refresh", "deadline"])
 kinds = st.sampled_from(["get", "take", "take", "join"])
 meddling = st.sampled_from(
@@ -83,6 +84,10 @@ LOOKS = (
 )
 ENDS = ("start", "close", "shutdown", "shutdown", "drain", "drain", "join", "join")
 MORE = {"release": ["False", "0"], "extend": ["None"]}  # arguments, next to the lease
+# Of a key: live leases, what waits, and the delay that it waits for.
+states = st.tuples(
+    st.integers(0, 2), st.sampled_from(["", "line", "delayed", "deferred"]), st.integers(0, 3)
+)
 # What the first arguments of an operation are, where they are not what they look like.
 LEADING = {
     "put": ("key", "value"),
@@ -131,13 +136,8 @@ def plain(thing: Any) -> Any:
 
 
 def seen(snapshot: Any, gone: list[int]) -> tuple[Any, ...]:
-    """A snapshot without the calls that were cancelled and have not left.
-
-    Of the numbers of grants their order is left: that a copy went through the hands of a call
-    that was closed at that moment, or did not, comes to the same.
-    """
+    """A snapshot as the model has it, without the calls that were cancelled and have not left."""
     shown: list[Any] = [*plain(snapshot)]
-    shown[6] = tuple((index, *row[1:]) for index, row in enumerate(shown[6]))
     shown[7] = tuple(row for row in shown[7] if row[0] not in gone)
     return tuple(shown)
 
@@ -199,6 +199,7 @@ class Mirror(Counted):
         self.calls: list[Call] = []
         self.values = 0
         self.inside: list[Outcome] = []  # what was done in the midst of an operation
+        self.found = Outcome()  # the state at that moment; an error if there was none to be seen
         helpers = (copy, plain, seen, inf, nan, Key, Value, Trouble, UUID)
         self.in_names: dict[str, Any] = {getattr(it, "__name__", repr(it)): it for it in helpers}
         self.in_names |= {"boom": keys.boom, "frozen": keys.frozen, "Lease": self.package.Lease}
@@ -222,7 +223,13 @@ class Mirror(Counted):
         raise NotImplementedError
 
     def intrude(self, make: Callable[[], Any]) -> None:
-        """Do it in the midst of something else."""
+        """Do it in the midst of something else, and see how that stands."""
+        self.found = self.step(self.evaluate(f"lambda: seen({self.snapshot}, {self.gone()})"))
+        self.found.forget()
+        self.inside.append(self.step(make))
+
+    def step(self, make: Callable[[], Any]) -> Outcome:
+        """Do it, and no more."""
         raise NotImplementedError
 
     def is_waiting(self, value: Any) -> bool:
@@ -266,7 +273,9 @@ class Mirror(Counted):
         steps = "\n".join(self.indent + line for line in self.lines)
         parts = (keys.BoomError, Trouble, Key, keys.boom, Value, keys.frozen, plain, seen)
         helpers = "\n\n".join(inspect.getsource(part) for part in parts)
-        return self.template.format(package=self.package.PACKAGE, helpers=helpers, steps=steps)
+        return self.template.format(
+            package=self.package.PACKAGE, helpers=helpers, snapshot=self.snapshot, steps=steps
+        )
 
     def fail(self, reason: str, line: str = "", cause: BaseException | None = None) -> None:
         if line:
@@ -466,7 +475,9 @@ class Mirror(Counted):
     def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
         self.dropped = dropped  # the queue ends without being closed
         self.model = Model(default, maxsize, policy)
-        self.open(f"default_lease_timeout={default}, maxsize={maxsize}, if_in_flight={policy!r}")
+        opened = outcome(self.open, f"{default}, {maxsize}, {policy!r}")
+        if opened.error:
+            self.fail("it does not even open", cause=opened.error)
 
     @rule(name=names, policy=policies, delay=delays, timeout=waits, moment=moments)
     def put(
@@ -506,23 +517,24 @@ class Mirror(Counted):
             self.do_put(name, policy)
             self.both("take", name, 0, lease_timeout)
 
-    @rule(name=names, policy=deferring, delay=delays, again=delays, pick=picks, moment=moments)
-    def put_while_leased(
-        self, name: str, policy: str, delay: float, again: float, pick: int, moment: Moment
-    ) -> None:
-        """A value that was put during a lease, which then ends; or another is put before that."""
-        name = self.new_name(name)
-        self.put_and_take(name, "buffer", (None, 1, 2)[pick % 3], 1 + (pick == 9))
-        self.do_put(name, policy, delay)
-        self.do_put(NAMES[NAMES.index(name) - 1], "update")  # to have a line, and an order in it
-        if pick % 2:
-            self.do_put(name, ("update", "defer", "buffer")[pick % 3], again)
-        self.pass_time(moment)
-        granted = next((one for one in self.live() if one.twin.key == name), None)
-        if granted:
-            ended = name in self.model.deferred and pick % 4 < 3
-            self.count("lease ended with a deferred value" if ended else "")
-            self.use(("ack", "release", "release", "refresh")[pick % 4], granted, pick < 5, again)
+    @rule(state=states, event=events, policy=policies, delay=delays, pick=many)
+    def move(self, state: State, event: str, policy: Policy, delay: float, pick: int) -> None:
+        """A key in each of its states, and each event in it, as often as any other."""
+        name, (leases, waiting, time) = self.new_name("a"), state
+        self.put_and_take(name, "buffer", (None, 1, 2)[pick % 3], leases)
+        if waiting:
+            how = "defer" if waiting == "deferred" else "buffer"
+            self.do_put(name, how, 0 if waiting == "line" else time)
+        self.do_put("abc"[pick % 3], "update")  # to have a line, and an order in it
+        self.pass_time((("stay", "stay", "at", "later")[pick % 4], pick % 3))
+        granted = next((one for one in self.live()[::-1] if one.twin.key == name), None)
+        if event == "put":
+            self.do_put(name, policy, delay)
+        elif event == "discard":
+            self.both("discard", name)
+        elif granted:
+            self.count("lease ended with a deferred value" if name in self.model.deferred else "")
+            self.use(event, granted, pick % 5 == 0, delay)
 
     @rule(name=names, moment=moments)
     def discard(self, name: str, moment: Moment) -> None:
@@ -733,8 +745,12 @@ class Mirror(Counted):
         result, instead, came_to = self.last_result, self.instead, self.inside[0]
         for place, meddling in readings:
             self.model = deepcopy(before)
+            found = self.model.snapshot(self.now)
             inner = meddling(self.model) if place == "before" else Outcome()
             outer = act(self.model)
+            found = found if place == "before" else self.model.snapshot(self.now)
+            if self.found.value != (None if (place, meddling) == refused else seen(found, [])):
+                continue
             inner = meddling(self.model) if place == "after" else inner
             if isinstance(outer.value, model.Waiter) and not self.is_waiting(actual.value):
                 outer = outcome(self.model.resume, outer.value, self.now)  # served in the meantime
@@ -743,6 +759,7 @@ class Mirror(Counted):
                 continue
             self.instead = instead
             if self.alike(actual, outer) and self.look() == seen(self.model.snapshot(self.now), []):
+                self.found = Outcome()  # which has values in it
                 self.count(f"in the midst: {'done' if (place, meddling) in done else 'refused'}")
                 self.compare(actual, outer)
                 self.last_result, self.instead = f"inside{result}", {}

@@ -66,6 +66,7 @@ def do(make):
 
 
 def intrude(make):
+    do(lambda: {snapshot})
     inside.append(do(make))
 
 
@@ -110,6 +111,7 @@ def elsewhere(make):
 
 
 async def main():
+    global queue
     gc.disable()
     Trouble.package = {package!r}
     loop, errors = asyncio.get_running_loop(), []
@@ -150,17 +152,16 @@ class QueueMirror(Mirror):
         self.iterations: set[int] = set()  # tickets of the calls that `async for` has made
 
     def open(self, arguments: str) -> None:
+        names = ("default_lease_timeout=", "maxsize=", "if_in_flight=")
+        arguments = ", ".join(self.with_keywords([*names], arguments.split(", ")))
         self.in_names |= {"LeasedKeyQueue": self.package.LeasedKeyQueue, "inside": self.inside}
         self.in_names["CancelledError"] = CancelledError
-        self.lines.append(f"queue = LeasedKeyQueue({arguments})")
-        self.lines.append("other = LeasedKeyQueue()")
-        self.lines.append("other.put_nowait(Key('a'), 0)")
-        self.lines.append("foreign = other.get_nowait()[2]")
-        self.in_names["queue"] = self.queue = self.evaluate(f"LeasedKeyQueue({arguments})")
         with self.loop:
-            other = self.package.LeasedKeyQueue()
-            other.put_nowait(self.evaluate("Key('a')"), 0)
-            self.in_names["foreign"] = other.get_nowait()[2]
+            self.execute(f"queue = LeasedKeyQueue({arguments})")
+            self.execute("other = LeasedKeyQueue()")
+            self.execute("other.put_nowait(Key('a'), 0)")
+            self.execute("foreign = other.get_nowait()[2]")
+        self.queue = self.in_names["queue"]
 
     def set_clock(self, now: float) -> None:
         super().set_clock(now)
@@ -225,9 +226,6 @@ class QueueMirror(Mirror):
             return Outcome()
         except Exception as error:  # noqa: BLE001 (it is compared)
             return Outcome(error=error)
-
-    def intrude(self, make: Callable[[], Any]) -> None:
-        self.inside.append(self.step(make))
 
     def drive(self, call: Call) -> tuple[str, Reading]:
         cancel = self.on_model("cancel", call)
