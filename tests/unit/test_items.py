@@ -26,14 +26,6 @@ POLICIES = ["update", "reject", "buffer", "defer"]
 # -- the line ----------------------------------------------------------------------------
 
 
-@pytest.mark.req("LINE-1", "GET-1")
-async def test_items_come_out_in_the_order_in_which_they_went_in() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    for number, key in enumerate("abc"):
-        await queue.put(key, number)
-    assert await drain(queue) == [("a", 0), ("b", 1), ("c", 2)]
-
-
 @pytest.mark.req("GET-1")
 async def test_get_returns_key_value_and_a_lease_on_that_key() -> None:
     queue = LeasedKeyQueue[str, int]()
@@ -73,15 +65,6 @@ async def test_each_way_back_leads_to_its_own_place_in_the_line() -> None:
 
 
 # -- put ---------------------------------------------------------------------------------
-
-
-@pytest.mark.req("PUT-6")
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_put_on_an_absent_key_adds_a_copy_at_the_back(policy: Any) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await queue.put("a", 1)
-    await queue.put("b", 2, if_in_flight=policy)
-    assert await drain(queue) == [("a", 1), ("b", 2)]
 
 
 @pytest.mark.req("PUT-2", "KEY-1")
@@ -134,23 +117,6 @@ async def test_none_can_be_deferred_like_any_value() -> None:
     await queue.put("a", None, if_in_flight="defer")
     await queue.ack(leased)
     assert await drain(queue) == [("a", None)]
-
-
-@pytest.mark.req("PUT-7", "KEY-2")
-async def test_buffer_adds_a_copy_at_the_back() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    first = await put_leased(queue, "a", 1)
-    await queue.put("b", 1)
-    await queue.put("a", 2, if_in_flight="buffer")
-    assert await state(queue) == {
-        "available": {"a": 2, "b": 1},
-        "in flight": {"a"},
-        "sizes": (2, 1),
-    }
-    assert await keys(queue) == ["b", "a"]
-    assert (await queue.inflight_keys(), await queue.inflight_size()) == ({"a", "b"}, 3)
-    await queue.ack(first)
-    assert (await queue.inflight_keys(), await queue.inflight_size()) == ({"a", "b"}, 2)
 
 
 @pytest.mark.req("PUT-8")
@@ -237,20 +203,6 @@ async def test_release_takes_the_deferred_value_with_it(front: bool) -> None:
     await queue.release(leased, requeue_front=front)
     line = [("b", 1), ("a", 2)]
     assert await drain(queue) == (line[::-1] if front else line)
-
-
-@pytest.mark.req("REL-3", "ACK-2", "KEY-3")
-async def test_a_deferred_value_that_was_merged_is_deferred_no_longer() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    first = await put_leased(queue, "a", 1)
-    await queue.put("a", 2, if_in_flight="buffer")
-    second = await lease(queue)
-    await queue.put("a", 3, if_in_flight="defer")
-    await queue.release(second)
-    assert await queue.peek("a") == 3
-    await queue.ack(await lease(queue))
-    await queue.ack(first)
-    assert await state(queue) == {"available": {}, "in flight": set(), "sizes": (0, 0)}
 
 
 @pytest.mark.req("REL-4", "KEY-1", "KEY-4")

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import itertools
 import math
 import pickle
 from collections.abc import Awaitable, Callable
@@ -24,7 +23,6 @@ from tests.unit.steps import (
     check,
     drain,
     keys,
-    lease,
     on_leases,
     put_leased,
     state,
@@ -246,21 +244,6 @@ async def test_extend_without_timeout_uses_the_duration_of_the_grant() -> None:
     assert await queue.inflight_size() == 0
 
 
-@pytest.mark.req("EXT-2", "EXP-9")
-@pytest.mark.parametrize("default", [None, 3, math.inf])
-async def test_extend_uses_the_default_if_the_lease_was_granted_with_it(
-    default: float | None,
-) -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=default)
-    leased = await put_leased(queue, "a", 1)
-    await queue.extend(leased, 1)
-    await queue.extend(leased)
-    await asyncio.sleep(2)
-    assert await queue.inflight_size() == 1
-    await asyncio.sleep(1)
-    assert await queue.inflight_size() == (0 if default == 3 else 1)
-
-
 @pytest.mark.req("EXT-1", "EXP-9")
 async def test_extend_can_give_and_take_away_a_deadline() -> None:
     queue = LeasedKeyQueue[str, int]()
@@ -301,20 +284,6 @@ async def test_introspection_sees_a_lease_until_its_deadline_and_no_longer(
         jump(TICK)
     assert await look(queue) == after
     check(queue)
-
-
-@pytest.mark.req("OP-3", "EXP-1")
-async def test_put_get_and_take_end_the_leases_that_are_due() -> None:
-    queue = LeasedKeyQueue[str, int]()
-    await put_leased(queue, "a", 1, lease_timeout=1)
-    jump(1)
-    await queue.put("a", 2, if_in_flight="defer")  # the key is available by now
-    assert await queue.peek("a") == 2
-    await lease(queue, lease_timeout=1)
-    jump(1)
-    assert (await queue.get(0, lease_timeout=1))[:2] == ("a", 2)
-    jump(1)
-    assert (await queue.take("a", 0))[:2] == ("a", 2)
 
 
 @pytest.mark.req("OP-3", "EXP-1")
@@ -364,21 +333,6 @@ async def test_leases_with_one_deadline_end_in_the_order_of_their_grants() -> No
     assert await keys(queue) == ["a", "b", "c", "put"]
 
 
-@pytest.mark.req("EXP-4")
-@pytest.mark.parametrize("looks", list(itertools.product([False, True], repeat=4)))
-async def test_the_line_does_not_depend_on_when_anyone_looked(looks: tuple[bool, ...]) -> None:
-    queue = LeasedKeyQueue[str, int]()
-    for key, timeout in (("a", 4), ("b", 1), ("c", 3), ("d", 2), ("e", 3)):
-        await put_leased(queue, key, 1, lease_timeout=timeout)
-    await queue.put("b", 2, if_in_flight="defer")
-    await queue.put("c", 2, if_in_flight="buffer")
-    for look in looks:
-        jump(1)
-        if look:
-            await queue.qsize()
-    assert await drain(queue) == [("b", 2), ("d", 1), ("e", 1), ("a", 1), ("c", 2)]
-
-
 @pytest.mark.req("EXP-9")
 async def test_none_is_the_default_and_infinity_is_never() -> None:
     queue = LeasedKeyQueue[str, int](default_lease_timeout=2)
@@ -393,21 +347,6 @@ async def test_none_is_the_default_and_infinity_is_never() -> None:
     assert await queue.available_keys() == {"shorter", "default", "none"}
     jump(1e9)
     assert await queue.inflight_keys() == {"never"}
-
-
-@pytest.mark.req("EXP-9")
-async def test_a_take_and_a_call_that_waited_have_the_default_and_their_own_duration() -> None:
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=2)
-    getting = await blocked(queue.get())
-    taking = await blocked(queue.take("b", lease_timeout=1))
-    await queue.put("a", 1)
-    await queue.put("b", 1)
-    await getting
-    await taking
-    await asyncio.sleep(1)
-    assert await queue.available_keys() == {"b"}
-    await asyncio.sleep(1)
-    assert await queue.available_keys() == {"a", "b"}
 
 
 @pytest.mark.req("EXP-1")

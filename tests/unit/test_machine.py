@@ -6,7 +6,6 @@ life of a key, state by state.
 
 import ast
 import itertools
-import math
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 from tests.subject import (
     KeyAlreadyInFlightError,
     LeaseAlreadyAcknowledgedError,
-    LeaseExpiredError,
     QueueClosedError,
     module,
 )
@@ -250,19 +248,6 @@ def test_a_call_that_is_served_is_told_once_and_in_order() -> None:
 
 
 @pytest.mark.req("WAIT-7")
-def test_a_call_whose_caller_is_gone_is_passed_over_before_it_is_cancelled() -> None:
-    machine = Machine()
-    calls = [waiting(machine), waiting(machine, "k"), waiting(machine), waiting(machine, "k")]
-    for call in calls[:3]:
-        call.caller.gone = True
-    put(machine, "k")
-    assert woken(machine) == calls[3:]
-    for call in calls[:3]:
-        machine.cancel(call, 0.0)
-        machine.check_invariants()
-
-
-@pytest.mark.req("WAIT-7")
 @pytest.mark.parametrize("end", ["cancel", "time out", "close"])
 def test_a_call_that_left_is_cancelled_in_peace(end: str) -> None:
     machine = Machine()
@@ -472,20 +457,6 @@ def test_only_the_timer_ends_a_wait() -> None:
     call = waiting(machine, None, 5)
     put(machine, "k", now=100.0)
     assert machine.resume(call, 100.0)[:2] == ("k", 1)
-
-
-@pytest.mark.req("EXP-3", "EXP-2")
-def test_reap_is_what_each_operation_does_first() -> None:
-    machine = Machine(5)
-    leases = [leased(machine, key) for key in "abc"]
-    put(machine, "d", delay=5)
-    machine.reap(math.nextafter(5, 0))
-    assert (machine.inflight_size(0.0), machine.delayed_size(0.0)) == (3, 1)
-    machine.reap(5.0)
-    assert [key for key, _ in machine.available_items(0.0)] == ["a", "b", "c", "d"]
-    for lease in leases:
-        with pytest.raises(LeaseExpiredError):
-            machine.ack(lease, 5.0)
 
 
 @pytest.mark.req("OP-3", "LINE-2")

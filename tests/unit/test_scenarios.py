@@ -341,24 +341,3 @@ async def test_many_producers_and_consumers_lose_and_repeat_nothing() -> None:
     await asyncio.gather(*producers, *(consume() for _ in range(5)))
     assert sorted(consumed) == [*range(30), *range(100, 130), *range(200, 230)]
     assert await queue.inflight_size() == 0
-
-
-async def test_what_is_released_again_and_again_does_not_hide_the_rest() -> None:
-    queue = Queue()
-    for number in range(1, 51):
-        await queue.put(str(number), number)
-    processed: set[int] = set()
-
-    async def consume() -> None:
-        while len(processed) < 25:
-            _, value, lease = await queue.get(timeout=0.5)
-            if value % 2:
-                await queue.ack(lease)
-                processed.add(value)
-            else:
-                await queue.release(lease)
-            await asyncio.sleep(0)
-
-    await asyncio.gather(*(consume() for _ in range(3)))
-    assert processed == set(range(1, 51, 2))
-    assert await queue.qsize() == 25
