@@ -169,7 +169,7 @@ def quietly(command: list[str | Path], variables: dict[str, str]) -> None:
 
 
 CHECK = """
-import importlib, os, sys
+import importlib.util, os, sys
 package = importlib.import_module(sys.argv[1])
 print(f"== Python {sys.version.split()[0]}, {os.path.relpath(package.__file__)}")
 assert package.__file__.startswith(sys.argv[2] + os.sep), "it is not the one that was built"
