@@ -207,7 +207,7 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
     async def deadline(self, lease: Lease[K]) -> float:
         """When a lease runs out, by the clock of the loop; ``math.inf`` for never.
 
-        Raises as `ack` does. O(1). Spec: ``Deadline``.
+        Raises as `ack` does. O(1). Spec: no action.
         """
         return self._do(self._machine.deadline, lease)
 

@@ -119,7 +119,7 @@ class Shell:
         return self._do(self._machine.superseded, lease)
 
     def deadline_nowait(self, lease: Lease[Any]) -> float:
-        """`deadline`, as a plain method. O(1). Spec: ``Deadline``."""
+        """`deadline`, as a plain method. O(1). Spec: no action."""
         return self._do(self._machine.deadline, lease)
 
     # -- what the coroutines are made of -----------------------------------------
