@@ -460,6 +460,7 @@ def meddle_by_close(queue: LeasedKeyQueue[str, Any]) -> None:
 
 
 async def to_put(queue: Any) -> Any:
+    await queue.start()
     return lambda: queue.put_nowait("k", 1), {"k"}
 
 
