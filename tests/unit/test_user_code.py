@@ -548,7 +548,8 @@ async def test_finalizers_that_the_collector_runs_in_the_middle_of_operations_do
         gc.set_threshold(*threshold)
     check(queue)
     assert len(put) + len(refused) == 100
-    assert refused
+    compiled = not module("_machine").__file__.endswith(".py")
+    assert refused or compiled  # where, from 3.12, the collector does not run in the middle
     expected = {f"k {number}" for number in range(50) if number % 4} | {*put}
     assert await queue.available_keys() | await queue.delayed_keys() == expected
     assert await queue.inflight_size() == 0
