@@ -745,10 +745,10 @@ class Mirror(Counted):
         result, instead, came_to = self.last_result, self.instead, self.inside[0]
         for place, meddling in readings:
             self.model = deepcopy(before)
-            found = self.model.snapshot(self.now)
+            found = self.model.snapshot(self.now) if place == "before" else None
             inner = meddling(self.model) if place == "before" else Outcome()
             outer = act(self.model)
-            found = found if place == "before" else self.model.snapshot(self.now)
+            found = found or self.model.snapshot(self.now)
             if self.found.value != (None if (place, meddling) == refused else seen(found, [])):
                 continue
             inner = meddling(self.model) if place == "after" else inner
