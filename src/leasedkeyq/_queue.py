@@ -58,6 +58,15 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
         def superseded_nowait(self, lease: Lease[K]) -> bool: ...
         def deadline_nowait(self, lease: Lease[K]) -> float: ...
 
+    def __init__(
+        self,
+        *,
+        default_lease_timeout: float | None = None,
+        maxsize: int = 0,
+        if_in_flight: InFlightPolicy = "update",
+    ) -> None:
+        super().__init__(default_lease_timeout, maxsize, if_in_flight)
+
     # -- producers -------------------------------------------------------------
 
     async def put(

@@ -41,10 +41,9 @@ class Shell:
 
     def __init__(
         self,
-        *,
-        default_lease_timeout: float | None = None,
-        maxsize: int = 0,
-        if_in_flight: InFlightPolicy = "update",
+        default_lease_timeout: float | None,
+        maxsize: int,
+        if_in_flight: InFlightPolicy,
     ) -> None:
         self._machine = Machine(default_lease_timeout, maxsize, if_in_flight)
         self._outbox = self._machine.outbox
