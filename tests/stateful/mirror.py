@@ -646,7 +646,8 @@ class Mirror(Counted):
 
     def anything(self, name: str, policy: Policy, pick: int) -> list[Any]:
         """Some operation: the more that it has to do with the key, the better."""
-        self.model.reap(self.now)
+        by_now = deepcopy(self.model)  # for a call that is cancelled leaves before that
+        by_now.reap(self.now)
         chosen: list[list[Any]] = [
             ["put", name, self.value(), policy, 0, 0],
             ["put", name, self.value(), policy, 1, None],
@@ -657,7 +658,7 @@ class Mirror(Counted):
             [("peek", "contains")[pick % 2], name],
             [("available_keys", "inflight_keys")[pick % 2]],
         ]
-        for granted in self.live()[-1:]:
+        for granted in [one for one in self.leases if one.twin.number in by_now.grants][-1:]:
             rebuilt = Granted(self.rebuilt(granted), granted.twin)
             chosen += [["ack", granted], ["ack", rebuilt], ["refresh", rebuilt]]
             chosen += [["release", rebuilt, True, 0], ["release", granted, False, 2]]
