@@ -19,7 +19,7 @@ class KeyMap(dict):  # type: ignore[type-arg]  # (the compiler takes no subscrip
     __slots__ = ()
 
     def find(self, key: object) -> Entry | None:
-        entry: Entry | None = self.get(key)
+        entry: Entry | None = dict.get(self, key)
         return entry
 
     def add(self, key: object) -> Entry:

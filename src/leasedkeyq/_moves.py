@@ -203,7 +203,8 @@ class Moves(Waiting):
 
     def _grant(self, entry: Entry, duration: float) -> Grant:
         """Turn the waiting copy of a key, which is out of the line, into one in flight."""
-        entry.state = TABLE[entry.state]["grant"].next
+        move = TABLE[entry.state]["grant"]
+        entry.state = move.next
         self._number = number = self._number + 1
         grant = self._grants[number] = Grant()
         grant.number = number

@@ -460,7 +460,6 @@ def meddle_by_close(queue: LeasedKeyQueue[str, Any]) -> None:
 
 
 async def to_put(queue: Any) -> Any:
-    await queue.start()
     return lambda: queue.put_nowait("k", 1), {"k"}
 
 
