@@ -109,7 +109,9 @@ OneLeasePerKey ==
         \A k \in Keys : Cardinality(FlightsOf(Now, k)) <= 1
 
 \* 12. A bounded queue never holds more items than its bound.
-ItemsAreBounded == MaxSize > 0 => Items(Now) <= MaxSize
+ItemsAreBounded == MaxSize > 0 =>
+    Len(returned \o arrived) + Len(flight) + Len(slots)
+        + Cardinality({k \in Keys : delayed[k] # Nothing}) <= MaxSize
 
 \* 13. A put waits only for a slot of a queue that is full, and nobody has one, or
 \*     waits for one, when no put is accepted any more.
