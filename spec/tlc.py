@@ -318,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     stamps, fresh = stamped(), options.fresh or options.explain or options.pin or always()
     chosen = [every[name] for name in names if fresh or stamps.get(name) != every[name].digest]
-    told, failed = "", []
+    told, failed, new = "", [], {}
 
     def check(model: Model) -> None:
         nonlocal told
@@ -333,7 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
         if complaints:
             failed.append(model.name)
         else:
-            stamps[model.name] = model.digest
+            new[model.name] = model.digest
         if complaints or (options.explain and result.trace()):
             told += f"\n{model.name}:\n{explained(model, result)}\n"
 
@@ -341,6 +341,7 @@ def main(arguments: list[str] | None = None) -> int:
         list(pool.map(check, sorted(chosen, key=lambda model: -model.distinct)))
     if options.pin:
         write(chosen)
+    stamps = stamped() | new  # another run may have written some meanwhile
     kept = {name: stamps[name] for name in sorted(every) if name in stamps and name not in failed}
     STAMPS.write_text(json.dumps(kept, indent=0) + "\n")
     print(told, end="")
