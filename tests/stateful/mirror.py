@@ -528,6 +528,8 @@ class Mirror(Counted):
         self.do_put("abc"[pick % 3], "update")  # to have a line, and an order in it
         self.pass_time((("stay", "stay", "at", "later")[pick % 4], pick % 3))
         granted = next((one for one in self.live()[::-1] if one.twin.key == name), None)
+        if granted and pick % 2:  # it is refused, and changes nothing
+            self.do_put(name, "reject", delay)
         if event == "put":
             self.do_put(name, policy, delay)
         elif event == "discard":

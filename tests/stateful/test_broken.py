@@ -23,10 +23,10 @@ from tests.subject import PACKAGE
 
 # Each is a lost wake-up or a lost item in some order only.
 LOSSES = [
-    "put, then cancel the woken waiter: the item is lost [bpo-23812, tornado#2826]",
-    "a call that is being cancelled is offered a copy [anyio#146, go#37852]",
+    "put, then cancel the woken waiter: lost [bpo-23812, tornado#2826]",
+    "a call that is leaving is offered a copy [anyio#146]",
     "a copy that comes back wakes no take",
-    "a get with a long timeout hides a lease that runs out sooner [beanstalkd#174]",
+    "a long wait hides a lease that runs out sooner [beanstalkd#174]",
     "only one of the calls that are served is woken",
     "a cancelled call stays in the queue [trio#548, aiohttp#9670]",
     "what the timer ends is told to nobody",
