@@ -1,7 +1,7 @@
 """How long the machines run, and what they met.
 
 pytest tests/stateful                              a minute or so
-HYPOTHESIS_PROFILE=ci pytest tests/stateful        the same steps every time
+HYPOTHESIS_PROFILE=ci pytest tests/stateful        the same steps every time (as where CI is set)
 make stateful-deep                                 a million steps, and every planted bug
 """
 
@@ -35,7 +35,7 @@ settings.register_profile(
 settings.register_profile(
     "deep", _patient, max_examples=3_000, stateful_step_count=100, database=None
 )
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
 settings.load_profile(PROFILE)
 DEEP = Path(__file__).with_name("deep.csv")
 STARTED = monotonic()
