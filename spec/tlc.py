@@ -323,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
     def check(model: Model) -> None:
         nonlocal told
         result = model.run()
-        if options.pin and result.exit_code == model.exit_code:
+        if options.pin and result.exit_code == HOLDS and not model.fails:
             for count in COUNTS:
                 setattr(model, count, getattr(result, count))
         complaints = [*model.complaints(result)]
