@@ -210,7 +210,7 @@ class Shell:
         loop = get_running_loop()
         if self._loop is None:
             self._loop = loop
-        elif loop is not self._loop:
+        if loop is not self._loop:
             raise RuntimeError(
                 f"{self!r} belongs to the event loop in which it was first used, and this is"
                 " another: use one queue for each loop"
