@@ -90,7 +90,7 @@ wheel: $(TEST)  # what would be released, held against the tree, installed elsew
 	@$(BIN)/pytest tests/build -q
 
 manual: $(TEST)  # the code in the manual, the examples, the tracing of the rules, the benchmark's tests
-	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks -q $(XDIST) --dist loadfile
+	@$(BIN)/pytest tests/docs tests/examples tests/benchmarks tests/spec -q $(XDIST) --dist loadfile
 
 # -- parts of them, for while you work -------------------------------------------------------------
 
