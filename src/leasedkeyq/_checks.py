@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from math import inf, isnan
 from numbers import Real
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, cast
 
-from ._table import PUT
+from ._table import POLICIES
 from .lease import Lease
 
+AT_ONCE: Final = 0  # the delay of a put or release that names none
 InFlightPolicy: TypeAlias = Literal["update", "reject", "buffer", "defer"]
-POLICIES: Final[tuple[str, ...]] = get_args(InFlightPolicy)
 
 
 def seconds(name: str, value: object) -> float:
@@ -44,11 +44,11 @@ def delay_seconds(value: object) -> float:
     return number
 
 
-def put_event(policy: object) -> str:
-    """The event that a put with this policy is; a ValueError if there is no such policy."""
-    if not isinstance(policy, str) or policy not in PUT:
+def put_event(policy: object) -> int:
+    """The number of the event that a put with this policy is; a ValueError if there is none."""
+    if not isinstance(policy, str) or policy not in POLICIES:
         raise ValueError(f"if_in_flight must be one of {POLICIES}, not {policy!r}")
-    return PUT[policy]
+    return POLICIES.index(policy)
 
 
 def bound(maxsize: object) -> float:

@@ -4,6 +4,10 @@ from ._moves cimport Moves
 from ._records cimport Entry, Grant, Handle
 
 
+cdef object ACKED, CLOSED, EXPIRED, LIVE, leased
+cdef type Lease
+
+
 cdef class Inspection(Moves):
     cpdef reap(self, double now)
     @cython.locals(grant=Grant, held=Handle)

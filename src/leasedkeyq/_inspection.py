@@ -9,10 +9,25 @@ from math import inf
 from typing import Any
 
 from ._checks import leased, text
-from ._moves import ACKED, CLOSED, EXPIRED, LIVE, SHUT, Moves
-from ._records import Copy, Entry, Flight, Grant, Held, Snapshot, Wait, Waiter
-from ._table import ABSENT, AVAILABLE, BUFFERED, BUFFERED_DELAYED, DEFERRED, DELAYED, LEASED
-from ._waiting import RESERVED, WAITING
+from ._moves import Moves
+from ._records import (
+    ACKED,
+    CLOSED,
+    EXPIRED,
+    LIVE,
+    RESERVED,
+    SHUT,
+    WAITING,
+    Copy,
+    Entry,
+    Flight,
+    Grant,
+    Held,
+    Snapshot,
+    Wait,
+    Waiter,
+)
+from ._table import ABSENT, AVAILABLE, DEFERRED, DELAYED, LEASED
 from .errors import InvalidLeaseError, LeaseAlreadyAcknowledgedError, LeaseExpiredError
 from .lease import Lease
 
@@ -75,7 +90,7 @@ class Inspection(Moves):
     def inflight_keys(self, now: float) -> set[Any]:
         """The keys that have a live lease, or a reserved copy. O(leases)."""
         with self._enter(now):
-            return self._keys.distinct([grant.entry.key for grant in self._grants.values()])
+            return self._keys.distinct([grant.entry.key for grant in self._grants])
 
     def qsize(self, now: float) -> int:
         """How many copies are available. O(1)."""
@@ -125,16 +140,14 @@ class Inspection(Moves):
     def _rebuilt(self, lease: Lease[Any]) -> Grant:
         """The live lease that a rebuilt one stands for."""
         number = self._issuer.number(lease.token)
-        grant = None if number is None else self._grants.get(number)
-        if grant is None or grant.waiter is not None:
-            raise InvalidLeaseError(
-                f"{text(lease)} is not live in this queue: it has ended, or was never granted here"
-            )
-        if not self._keys.same(grant.entry.key, lease.key):
-            raise InvalidLeaseError(
-                f"{text(lease)} names another key than the one its token was granted for"
-            )
-        return grant
+        entry = None if number is None else self._keys.find(lease.key)
+        for grant in () if entry is None else entry.grants():
+            if grant.number == number and grant.waiter is None:
+                return grant
+        raise InvalidLeaseError(
+            f"{text(lease)} is not live in this queue: it has ended, or was never granted here for"
+            " this key"
+        )
 
     # -- the whole state ---------------------------------------------------------
 
@@ -142,7 +155,7 @@ class Inspection(Moves):
         """The whole state, in the words of the specification. O(n)."""
         with self._enter(now):
             entries = [*self._keys.values()]
-            delayed = [_held(one) for one in entries if one.state in (DELAYED, BUFFERED_DELAYED)]
+            delayed = [_held(one) for one in entries if one.state.late]
             deferred = [_held(one) for one in entries if one.state is DEFERRED]
             return Snapshot(
                 phase=self._phase.value,
@@ -151,7 +164,7 @@ class Inspection(Moves):
                 arrived=tuple(_copy(entry) for entry in self._arrived),
                 delayed=tuple(sorted(delayed, key=Held.order)),
                 deferred=tuple(sorted(deferred, key=Held.order)),
-                flight=tuple(_flight(grant) for grant in self._grants.values()),
+                flight=tuple(_flight(grant) for grant in sorted(self._grants, key=Grant.order)),
                 waiting=tuple(_wait(waiter) for waiter in self._waiters.values()),
                 slots=tuple(sorted(self._slots)),
             )
@@ -179,7 +192,7 @@ class Inspection(Moves):
             flight += chain
             state = entry.state
             assert state is not ABSENT or entry.newest == 0 or entry.value is None, "I1"
-            assert (state in (AVAILABLE, BUFFERED)) == any(entry is one for one in line), "I2"
+            assert state.lined == any(entry is one for one in line), "I2"
             assert bool(chain) == (state not in (ABSENT, AVAILABLE, DELAYED)), "I3"
             waits = state not in (ABSENT, LEASED)
             versions = [grant.version for grant in chain]
@@ -192,25 +205,25 @@ class Inspection(Moves):
                 assert entry.value is None, "I4"
             assert max(versions, default=0) <= entry.newest <= self._version, "I4"
             waiting += waits and state is not DEFERRED
-            late = state in (DELAYED, BUFFERED_DELAYED)
-            assert late <= (entry.time is not None) <= (late or state is DEFERRED), "I5"
+            late, timed = state.late, entry.time is not None
+            assert late <= timed <= (late or state is DEFERRED), "I5"
             if entry.time is not None:
                 assert entry.time.owner is entry, "I5"
                 assert entry.time.list is not None, "I5"
                 assert entry.time.number == entry.version, "I5"
         assert len(line) + self._late == waiting, "I2"
-        assert {id(grant) for grant in flight} == {id(g) for g in self._grants.values()}, "I3"
-        assert [*self._grants] == sorted(self._grants), "I3"
+        assert len(flight) == len(self._grants), "I3"
+        assert {*flight} == self._grants, "I3"
         assert self._items == waiting + len(flight) + len(self._slots) <= self._maxsize, "I8"
-        for number, grant in self._grants.items():
-            assert (grant.number, grant.standing) == (number, LIVE), "I3"
+        for grant in flight:
+            assert grant.standing is LIVE, "I3"
             deadline = grant.deadline
             if deadline is not None:
                 assert grant.waiter is None, "I5"
                 assert deadline.owner is grant, "I5"
                 assert deadline.list is not None, "I5"
         owners = sum(entry.time is not None for entry in self._keys.values())
-        owners += sum(grant.deadline is not None for grant in self._grants.values())
+        owners += sum(grant.deadline is not None for grant in self._grants)
         assert owners == sum(1 for _ in self.deadlines), "I5"
         if self._phase is CLOSED:
             assert owners == len(self._grants) == len(self._waiters) == self._late == 0, "I9"
@@ -240,7 +253,7 @@ class Inspection(Moves):
                 assert waiter.kind != "put", "I9"
                 assert entry is None or entry.state is not ABSENT, "I9"
                 assert waiter.kind == "drain" or self._items > 0, "I9"
-        for grant in self._grants.values():
+        for grant in self._grants:
             if grant.waiter is not None:
                 assert (grant.waiter.outcome, grant.waiter.grant) == (RESERVED, grant), "I7"
         for ticket, waiter in self._slots.items():

@@ -1,8 +1,9 @@
 cimport cython
 
 from ._records cimport Entry
+from ._table cimport State
 
-cdef object ABSENT
+cdef State ABSENT
 
 
 @cython.final

@@ -35,8 +35,5 @@ class KeyMap(dict):  # type: ignore[type-arg]  # (the compiler takes no subscrip
     def remove(self, entry: Entry) -> None:
         del self[entry.key]
 
-    def same(self, one: object, other: object) -> bool:
-        return one is other or bool(one == other)
-
     def distinct(self, keys: Iterable[object]) -> set[object]:
         return set(keys)

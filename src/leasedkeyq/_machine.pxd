@@ -3,17 +3,21 @@ cimport cython
 from ._inspection cimport Inspection
 from ._linkedlist cimport LinkedList
 from ._records cimport Entry, Grant, Waiter
-from ._table cimport Move
+from ._table cimport Move, State
 
 cdef double inf
-cdef dict TABLE
-cdef object ABSENT, ACKED, ACK_LAST, BACK, CLOSED, DEFERRED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
+cdef int ON_ACK, ON_ACK_LAST, ON_DISCARD
+cdef State ABSENT, DEFERRED
+cdef tuple POLICIES
+cdef object ACKED, AT_ONCE, BACK, CLOSED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
 cdef object SHUT, TIMED_OUT, WAITING, delay_seconds, lease_seconds, put_event, seconds
 
 
 cdef class Machine(Inspection):
-    @cython.locals(pause=double, wait=double, waiter=Waiter)
+    @cython.locals(event=int, pause=double, wait=double, waiter=Waiter)
     cpdef put(self, key, value, policy, delay, timeout, double now)
+    @cython.locals(entry=Entry, move=Move, state=State)
+    cpdef bint discard(self, key, double now) except -1
     @cython.locals(wait=double, duration=double, line=LinkedList, entry=Entry, waiter=Waiter)
     cpdef get(self, timeout, lease_timeout, double now)
     @cython.locals(wait=double, duration=double, entry=Entry, waiter=Waiter)
@@ -22,5 +26,5 @@ cdef class Machine(Inspection):
     cpdef resume(self, Waiter waiter, double now)
     @cython.locals(grant=Grant)
     cpdef cancel(self, Waiter waiter, double now)
-    @cython.locals(grant=Grant, entry=Entry, move=Move)
+    @cython.locals(grant=Grant, entry=Entry, move=Move, state=State)
     cpdef ack(self, lease, double now)

@@ -10,30 +10,32 @@ is carried out, the queue is open), look up, change, tell. What came of it for o
 from __future__ import annotations
 
 from math import inf
-from typing import Final
 
-from ._checks import delay_seconds, lease_seconds, put_event, seconds, text
+from ._checks import AT_ONCE, delay_seconds, lease_seconds, put_event, seconds, text
 from ._inspection import Inspection
 from ._linkedlist import LinkedList
-from ._moves import (
+from ._moves import Delivery, called_from_within
+from ._records import (
     ACKED,
     BACK,
     CLOSED,
+    DONE,
     FRONT,
+    LEFT,
     OPEN,
     RELEASED,
+    RESERVED,
     SHUT,
-    Delivery,
-    called_from_within,
+    TIMED_OUT,
+    WAITING,
+    Entry,
+    Waiter,
 )
-from ._records import Entry, Waiter
-from ._table import ABSENT, ACK_LAST, DEFERRED, DROP, TABLE
-from ._waiting import DONE, LEFT, RESERVED, TIMED_OUT, WAITING, too_late
+from ._table import ABSENT, DEFERRED, DROP, ON_ACK, ON_ACK_LAST, ON_DISCARD, POLICIES, Move
+from ._waiting import too_late
 from .errors import (
     QueueClosedError,
 )
-
-AT_ONCE: Final = 0  # the delay of a put or release that names none
 
 
 class Machine(Inspection):
@@ -70,7 +72,7 @@ class Machine(Inspection):
                 return None
             if wait <= 0:
                 raise too_late("put", key, timeout, wait)
-            waiter = self._wait("put", self._putters, key, wait, now, (event[4:], pause))
+            waiter = self._wait("put", self._putters, key, wait, now, (POLICIES[event], pause))
             waiter.put = value, event, pause
             return waiter
         finally:
@@ -85,9 +87,12 @@ class Machine(Inspection):
             if self._phase is not OPEN or now >= self.deadlines.soonest:
                 self._begin(now, False)
             entry = self._keys.find(key)
-            if entry is None or "discard" not in TABLE[entry.state]:
+            if entry is None:
                 return False
-            state = TABLE[entry.state]["discard"].next
+            move: Move | None = entry.state.moves[ON_DISCARD]
+            if move is None:
+                return False
+            state = move.next
             if state is ABSENT and entry.takers is None:
                 self._keys.remove(entry)  # runs the key's own code: before any change
             if self.outbox.events is not None:
@@ -280,7 +285,7 @@ class Machine(Inspection):
             grant = self._live(lease)
             entry = grant.entry
             last = entry.leases is grant and grant.older is None
-            move = TABLE[entry.state][ACK_LAST if last else "ack"]
+            move = entry.state.moves[ON_ACK_LAST if last else ON_ACK]
             state = move.next if entry.time is None else move.later
             if state is ABSENT and entry.takers is None:
                 self._keys.remove(entry)  # runs the key's own code: before any change

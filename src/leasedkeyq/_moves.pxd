@@ -4,39 +4,42 @@ from ._deadlines cimport Deadline
 from ._keys cimport KeyMap
 from ._linkedlist cimport LinkedList
 from ._records cimport Entry, Grant, Waiter, lead_to
-from ._table cimport Move
+from ._table cimport Move, State
 from ._waiting cimport Waiting
 
 cdef double inf
-cdef dict TABLE
-cdef object ABSENT, ADD, AVAILABLE, BUFFERED, BUFFERED_DELAYED, DELAYED, LEASED, MERGE, REFUSE
-cdef object RETURN, RETURN_LAST, REVISE
+cdef tuple POLICIES
+cdef int ON_GRANT, ON_RETURN, ON_RETURN_LAST, ON_RIPEN
+cdef State ABSENT, LEASED
+cdef object ADD, MERGE, REFUSE, RETURN, REVISE
+cdef object BACK, END, FRONT, CLOSED, OPEN, SHUT, DONE, ENDED, LEFT, RESERVED, EXPIRED, LIVE, RELEASED
+
 cdef type Lease
 
 
 cdef class Moves(Waiting):
     cdef public double _default
     cdef public double _maxsize
-    cdef public str _event
+    cdef public int _event
     cdef public object _phase
     cdef public bint _busy
     cdef public bint _ending
     cdef public KeyMap _keys
     cdef public LinkedList _returned
     cdef public LinkedList _arrived
-    cdef public dict _grants
+    cdef public set _grants
     cdef public Py_ssize_t _items
     cdef public Py_ssize_t _late
     cdef public dict _slots
     cdef public object _issuer
     cdef public long long _version
-    cdef public object _number
+    cdef public long long _number
 
     cdef _begin(self, double now, bint puts)
     @cython.locals(entry=Entry, move=Move, newest=Grant, version=cython.longlong)
-    cdef bint _store(self, key, value, str event, double delay, double now) except -1
-    @cython.locals(waiter=Waiter)
-    cdef _move(self, Entry entry, state, place, double now)
+    cdef bint _store(self, key, value, int event, double delay, double now) except -1
+    @cython.locals(was=State, waiter=Waiter)
+    cdef _move(self, Entry entry, State state, place, double now)
     @cython.locals(grant=Grant, move=Move)
     cdef Grant _grant(self, Entry entry, double duration)
     cdef _deliver(self, Grant grant, double now, str action, ticket=*)
@@ -55,6 +58,7 @@ cdef class Moves(Waiting):
     cdef _unset(self, Deadline deadline)
     @cython.locals(deadline=Deadline)
     cdef _reap(self, double now)
+    @cython.locals(move=Move)
     cdef _ripen(self, Entry entry, double now)
     @cython.locals(grant=Grant)
     cdef _hand_over(self, Entry entry, Waiter waiter, double now)

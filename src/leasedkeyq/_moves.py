@@ -8,8 +8,8 @@ Invariants, asserted by `Machine.check_invariants`:
 I1  A key is known if its state is not ABSENT, or a take that waits for it has not gone on yet.
 I2  The line is ``_returned`` (copies that came back) and then ``_arrived``: it holds exactly the
     entries whose state is AVAILABLE or BUFFERED.
-I3  ``_grants`` holds exactly the copies in flight, by number; those of a key are the chain at its
-    entry, the newest value first. A key has one if and only if its state says so.
+I3  ``_grants`` holds exactly the copies in flight; those of a key are the chain at its entry, the
+    newest value first. A key has one if and only if its state says so.
 I4  The values of one key have different versions, none above ``newest``; a deferred one is the
     newest.
 I5  A value has a time, and a deadline for it, if it is delayed or deferred and its time has not
@@ -35,34 +35,49 @@ from ._checks import bound, lease_seconds, put_event, text
 from ._deadlines import Deadline
 from ._keys import KeyMap
 from ._linkedlist import LinkedList
-from ._records import Entry, Grant, Phase, Place, Standing, Waiter, lead_to
+from ._records import (
+    BACK,
+    CLOSED,
+    DONE,
+    END,
+    ENDED,
+    EXPIRED,
+    FRONT,
+    LEFT,
+    LIVE,
+    OPEN,
+    RELEASED,
+    RESERVED,
+    SHUT,
+    Entry,
+    Grant,
+    Place,
+    Standing,
+    Waiter,
+    lead_to,
+)
 from ._table import (
     ABSENT,
     ADD,
-    AVAILABLE,
-    BUFFERED,
-    BUFFERED_DELAYED,
-    DELAYED,
     LEASED,
     MERGE,
+    ON_GRANT,
+    ON_RETURN,
+    ON_RETURN_LAST,
+    ON_RIPEN,
+    POLICIES,
     REFUSE,
     RETURN,
-    RETURN_LAST,
     REVISE,
-    TABLE,
     State,
 )
 from ._tokens import Issuer
-from ._waiting import DONE, ENDED, LEFT, RESERVED, Waiting
+from ._waiting import Waiting
 from .errors import KeyAlreadyInFlightError, QueueClosedError
 from .lease import Lease
 
 Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
 
-
-OPEN, SHUT, CLOSED = Phase
-FRONT, END, BACK = Place
-LIVE, ACKED, RELEASED, EXPIRED = Standing
 LEASES, VALUES = 0, 1  # ranks of deadlines: what falls due at one time, in this order
 
 
@@ -92,7 +107,7 @@ class Moves(Waiting):
         self._arrived = LinkedList()
         self._items = 0
         self._late = 0  # how many of them are delayed
-        self._grants: dict[int, Grant] = {}
+        self._grants: set[Grant] = set()
         self._slots: dict[int, Waiter] = {}  # puts that have a slot reserved, by ticket
         self._version = self._number = 0  # the latest that was given
 
@@ -141,14 +156,14 @@ class Moves(Waiting):
 
     # -- values and leases -------------------------------------------------------
 
-    def _store(self, key: object, value: object, event: str, delay: float, now: float) -> bool:
+    def _store(self, key: object, value: object, event: int, delay: float, now: float) -> bool:
         """Carry a put out, unless it needs a slot and none is free."""
         entry = self._keys.find(key)
         if entry is None:
             if self._items >= self._maxsize:
                 return False
             entry = self._keys.add(key)
-        move = TABLE[entry.state][event]
+        move = entry.state.moves[event]
         effect = move.effect
         if effect is REFUSE:
             raise KeyAlreadyInFlightError(
@@ -161,7 +176,7 @@ class Moves(Waiting):
             self._items += 1
         self._version = version = entry.newest = self._version + 1
         if self.outbox.events is not None:
-            self._tell("put", now, key, version, detail=(event[4:], delay))
+            self._tell("put", now, key, version, detail=(POLICIES[event], delay))
         if effect is REVISE:
             newest = entry.leases
             assert newest is not None
@@ -184,10 +199,10 @@ class Moves(Waiting):
         those that want it, or takes its place in the line.
         """
         was, entry.state = entry.state, state
-        if was is DELAYED or was is BUFFERED_DELAYED:
+        if was.late:
             self._late -= 1
             place = BACK
-        if state is AVAILABLE or state is BUFFERED:
+        if state.lined:
             if entry.list is None:
                 waiter = self._claimant(entry, now) if self._waiters else None
                 if waiter is not None:
@@ -198,16 +213,16 @@ class Moves(Waiting):
                     self._returned.link_last(entry)
                 else:
                     self._returned.link_first(entry)
-        elif state is DELAYED or state is BUFFERED_DELAYED:
+        elif state.late:
             self._late += 1
 
     def _grant(self, entry: Entry, duration: float) -> Grant:
         """Turn the waiting copy of a key, which is out of the line, into one in flight."""
-        move = TABLE[entry.state]["grant"]
+        move = entry.state.moves[ON_GRANT]
         entry.state = move.next
-        self._number = number = self._number + 1
-        grant = self._grants[number] = Grant()
-        grant.number = number
+        grant = Grant()
+        self._grants.add(grant)
+        self._number = grant.number = self._number + 1
         grant.issuer = self._issuer
         grant.entry = entry
         grant.value, entry.value = entry.value, None
@@ -241,7 +256,7 @@ class Moves(Waiting):
 
     def _end(self, grant: Grant, standing: Standing) -> object:
         """A copy is no longer in flight. Returns its value."""
-        del self._grants[grant.number]
+        self._grants.remove(grant)
         if grant.deadline is not None:
             self._stop_clock(grant)
         entry = grant.entry
@@ -260,7 +275,7 @@ class Moves(Waiting):
         """A copy in flight comes back, by the "return" moves of `TABLE`."""
         entry = grant.entry
         last = entry.leases is grant and grant.older is None
-        move = TABLE[entry.state][RETURN_LAST if last else "return"]
+        move = entry.state.moves[ON_RETURN_LAST if last else ON_RETURN]
         value = self._end(grant, standing)
         if move.effect is RETURN or entry.version < grant.version:
             value, entry.value = entry.value, value
@@ -335,7 +350,8 @@ class Moves(Waiting):
         self._unset_time(entry)
         if self.outbox.events is not None:
             self._tell("ripen", now, entry.key, entry.version)
-        self._move(entry, TABLE[entry.state]["ripen"].next, BACK, now)
+        move = entry.state.moves[ON_RIPEN]
+        self._move(entry, move.next, BACK, now)
 
     # -- slots and calls ---------------------------------------------------------
 
@@ -402,7 +418,7 @@ class Moves(Waiting):
         for waiter in [*self._waiters.values()]:
             self._wake(waiter, outcomes.get(waiter.kind, ENDED))
         self._phase = CLOSED
-        for grant in [*reversed(self._grants.values())]:
+        for grant in sorted(self._grants, key=Grant.order, reverse=True):
             if grant.waiter is not None:
                 grant.waiter.outcome = ENDED
                 grant.waiter.grant = None
@@ -445,7 +461,7 @@ class Moves(Waiting):
 
     def __del__(self) -> None:
         """Undo the links: they are reference cycles, and the collector may be off."""
-        for grant in self._grants.values():
+        for grant in self._grants:
             if grant.waiter is not None:
                 grant.waiter.grant = None
                 grant.waiter.outcome = LEFT

@@ -2,15 +2,17 @@ cimport cython
 
 from ._deadlines cimport Deadline
 from ._linkedlist cimport LinkedList, Node
+from ._table cimport State
 
 cdef double inf
+cdef bint COMPILED
 cdef object _set_grant
 
 
 @cython.final
 cdef class Entry(Node):
     cdef public object key
-    cdef public object state
+    cdef public State state
     cdef public object value
     cdef public long long version
     cdef public long long attempts
@@ -26,7 +28,7 @@ cdef class Entry(Node):
 @cython.final
 @cython.freelist(32)
 cdef class Grant:
-    cdef public object number
+    cdef public long long number
     cdef public object issuer
     cdef public Entry entry
     cdef public object value

@@ -110,6 +110,9 @@ class Grant:
     standing: Standing
     older: Grant | None  # the next of the key's live leases, by version
 
+    def order(self) -> int:
+        return self.number
+
 
 class Handle:
     """Leads from the lease that a consumer holds to the queue's own record of it."""
@@ -119,12 +122,16 @@ class Handle:
     _grant: Grant | None
 
 
+COMPILED: Final = not __file__.endswith((".py", ".pyc"))
 _set_grant: Final[Callable[[Handle, Grant], None]] = vars(Handle)["_grant"].__set__
 
 
 def lead_to(handle: Handle, grant: Grant) -> None:
     """Set what a lease leads to; it is frozen, so this goes past its own way of setting."""
-    _set_grant(handle, grant)
+    if COMPILED:
+        handle._grant = grant  # a store into the object, as compiled code does it
+    else:
+        _set_grant(handle, grant)
 
 
 class Caller(Protocol):
@@ -164,7 +171,7 @@ class Waiter(Node):
     kind: str
     key: object  # of a take or a put
     entry: Entry | None  # what a take waits for
-    put: tuple[object, str, float] | None  # what a put will do: value, event, delay
+    put: tuple[object, int, float] | None  # what a put will do: value, event, delay
     duration: float  # of the lease that a get or take will have
     timeout: float  # infinity for none
     deadline: Deadline | None  # of the wait
@@ -185,6 +192,13 @@ class Waiter(Node):
 
 
 PATIENT = Patient()
+
+
+# Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
+OPEN, SHUT, CLOSED = Phase
+FRONT, END, BACK = Place
+LIVE, ACKED, RELEASED, EXPIRED = Standing
+WAITING, RESERVED, DONE, TIMED_OUT, ENDED, LEFT = Outcome
 
 
 class Event(NamedTuple):

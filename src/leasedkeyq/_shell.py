@@ -21,8 +21,8 @@ from time import get_clock_info
 from typing import Any, NoReturn, TypeVar
 from weakref import ref
 
-from ._checks import InFlightPolicy, text
-from ._machine import AT_ONCE, Machine
+from ._checks import AT_ONCE, InFlightPolicy, text
+from ._machine import Machine
 from ._moves import Delivery
 from ._records import Waiter
 from ._waiting import NOWAIT, WouldWait

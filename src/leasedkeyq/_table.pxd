@@ -2,7 +2,15 @@ cimport cython
 
 
 @cython.final
+cdef class State:
+    cdef public bint late
+    cdef public bint lined
+    cdef public list moves
+    cdef public str name
+
+
+@cython.final
 cdef class Move:
     cdef public object effect
-    cdef public object next
-    cdef public object later
+    cdef public State next
+    cdef public State later

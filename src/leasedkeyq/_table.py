@@ -18,18 +18,16 @@ from enum import Enum
 from typing import Final, cast
 
 
-class State(Enum):
+class State:
     """What the queue holds of a key; the table is at the head of this file."""
 
-    ABSENT = "absent"
-    AVAILABLE = "available"
-    DELAYED = "delayed"
-    LEASED = "leased"
-    DEFERRED = "deferred"
-    BUFFERED = "buffered"
-    BUFFERED_DELAYED = "buffered and delayed"
+    __slots__ = ("late", "lined", "moves", "name")
 
-    __hash__ = object.__hash__  # members are single objects: no need to hash their names
+    def __init__(self, name: str, lined: bool = False, late: bool = False) -> None:
+        self.name = name
+        self.lined = lined  # the waiting value is in the line
+        self.late = late  # the waiting value is delayed
+        self.moves: list[Move] = []  # by the number of the event: the state's row of `TABLE`
 
 
 class Effect(Enum):
@@ -61,30 +59,40 @@ class Move:
         self.later = later  # and if it has not
 
 
+ABSENT: Final = State("ABSENT")
+AVAILABLE: Final = State("AVAILABLE", lined=True)
+DELAYED: Final = State("DELAYED", late=True)
+LEASED: Final = State("LEASED")
+DEFERRED: Final = State("DEFERRED")
+BUFFERED: Final = State("BUFFERED", lined=True)
+BUFFERED_DELAYED: Final = State("BUFFERED_DELAYED", late=True)
+
 # Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
-ABSENT, AVAILABLE, DELAYED, LEASED, DEFERRED, BUFFERED, BUFFERED_DELAYED = State
 ADD, REPLACE, REVISE, DEFER, REFUSE, GRANT, DROP, PROMOTE, RETURN, ADOPT, MERGE, RIPEN, DISCARD = (
     Effect
 )
 
 
-ACK_LAST: Final = "ack last"  # this very object is the key in the table, and so found at once
-RETURN_LAST: Final = "return last"
 NEVER: Final = cast(State, None)  # a move can't lead here: no time is to come, or none has
 
-PUT: Final = {  # the event that a put is, by its policy
-    policy: f"put {policy}" for policy in ("update", "reject", "buffer", "defer")
-}
+# "last" means that no other lease on the key is live. "return" is a release, an expiry, a cancelled
+# reservation or a close: they differ in the place in the line.
+POLICIES: Final = ("update", "reject", "buffer", "defer")
+EVENTS: Final = (
+    *(f"put {policy}" for policy in POLICIES),
+    *("grant", "ack", "ack last", "return", "return last", "ripen", "discard"),
+)
+# The numbers of the events; those of the puts are the places of their policies.
+ON_GRANT, ON_ACK, ON_ACK_LAST, ON_RETURN, ON_RETURN_LAST, ON_RIPEN, ON_DISCARD = range(4, 11)
 
 
 def _put(effect: Effect, state: State, later: State) -> dict[str, Move]:
     """The same, whatever the policy."""
-    return dict.fromkeys(PUT.values(), Move(effect, state, later))
+    return dict.fromkeys(EVENTS[:4], Move(effect, state, later))
 
 
-# The life of a key, whole: what an event does in each state, and where it leads. "last" means that
-# no other lease on the key is live. "return" is a release, an expiry, a cancelled reservation or a
-# close: they differ in the place in the line. What is not here cannot happen.
+# The life of a key, whole: what an event does in each state, and where it leads. What is not here
+# cannot happen.
 TABLE: Final[dict[State, dict[str, Move]]] = {
     ABSENT: _put(ADD, AVAILABLE, DELAYED),
     AVAILABLE: {
@@ -103,9 +111,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put buffer": Move(ADD, BUFFERED, BUFFERED_DELAYED),
         "put defer": Move(DEFER, DEFERRED, DEFERRED),
         "ack": Move(DROP, LEASED, NEVER),
-        ACK_LAST: Move(DROP, ABSENT, NEVER),
+        "ack last": Move(DROP, ABSENT, NEVER),
         "return": Move(RETURN, BUFFERED, BUFFERED_DELAYED),
-        RETURN_LAST: Move(RETURN, AVAILABLE, DELAYED),
+        "return last": Move(RETURN, AVAILABLE, DELAYED),
     },
     DEFERRED: {
         "put update": Move(DEFER, DEFERRED, DEFERRED),
@@ -113,9 +121,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put buffer": Move(ADD, BUFFERED, BUFFERED_DELAYED),
         "put defer": Move(DEFER, DEFERRED, DEFERRED),
         "ack": Move(DROP, DEFERRED, DEFERRED),
-        ACK_LAST: Move(PROMOTE, AVAILABLE, DELAYED),
+        "ack last": Move(PROMOTE, AVAILABLE, DELAYED),
         "return": Move(ADOPT, BUFFERED, BUFFERED_DELAYED),
-        RETURN_LAST: Move(ADOPT, AVAILABLE, DELAYED),
+        "return last": Move(ADOPT, AVAILABLE, DELAYED),
         "ripen": Move(RIPEN, DEFERRED, NEVER),
         "discard": Move(DISCARD, LEASED, NEVER),
     },
@@ -124,9 +132,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put reject": Move(REFUSE, NEVER, NEVER),
         "grant": Move(GRANT, LEASED, NEVER),
         "ack": Move(DROP, BUFFERED, NEVER),
-        ACK_LAST: Move(DROP, AVAILABLE, NEVER),
+        "ack last": Move(DROP, AVAILABLE, NEVER),
         "return": Move(MERGE, BUFFERED, NEVER),
-        RETURN_LAST: Move(MERGE, AVAILABLE, NEVER),
+        "return last": Move(MERGE, AVAILABLE, NEVER),
         "discard": Move(DISCARD, LEASED, NEVER),
     },
     BUFFERED_DELAYED: {
@@ -134,9 +142,13 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "put reject": Move(REFUSE, NEVER, NEVER),
         "ripen": Move(RIPEN, BUFFERED, NEVER),
         "ack": Move(DROP, NEVER, BUFFERED_DELAYED),
-        ACK_LAST: Move(DROP, NEVER, DELAYED),
+        "ack last": Move(DROP, NEVER, DELAYED),
         "return": Move(MERGE, BUFFERED, BUFFERED_DELAYED),
-        RETURN_LAST: Move(MERGE, AVAILABLE, DELAYED),
+        "return last": Move(MERGE, AVAILABLE, DELAYED),
         "discard": Move(DISCARD, LEASED, NEVER),
     },
 }
+
+IMPOSSIBLE: Final = cast(Move, None)
+for _state, _row in TABLE.items():
+    _state.moves = [_row.get(_event, IMPOSSIBLE) for _event in EVENTS]

@@ -5,6 +5,7 @@ from ._linkedlist cimport LinkedList
 from ._records cimport Entry, Outbox, Waiter
 
 cdef double inf
+cdef object LEFT
 
 
 cdef class Waiting:

@@ -11,9 +11,8 @@ from typing import Final
 from ._checks import text
 from ._deadlines import Deadline, Deadlines
 from ._linkedlist import LinkedList
-from ._records import Entry, Event, Outbox, Outcome, Waiter
+from ._records import LEFT, Entry, Event, Outbox, Outcome, Waiter
 
-WAITING, RESERVED, DONE, TIMED_OUT, ENDED, LEFT = Outcome
 NOWAIT: Final = float("-inf")  # this very object is the timeout of an operation that must not wait
 
 

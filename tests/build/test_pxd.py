@@ -11,6 +11,7 @@ from tools.on import ROOT
 
 PACKAGE = ROOT / "src" / "leasedkeyq"
 NAMES = sorted(path.stem for path in PACKAGE.glob("*.pxd"))
+COLD = {"_begin", "_rebuilt", "_open"}  # the compiler knows them, and they need not be fast
 NEVER = {"_queue", "lease", "errors", "__init__"}  # coroutines, dataclasses, what users catch
 
 
@@ -54,6 +55,18 @@ def test_attributes_are_slots_and_methods_exist(name: str) -> None:
         for method in methods:
             for node in ast.walk(functions[method]):
                 assert not isinstance(node, ast.Lambda | ast.GeneratorExp), f"{title}.{method}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_constants_of_hot_paths_are_known_to_the_compiler(name: str) -> None:
+    """One that is not costs a search in a dictionary, each time."""
+    text = (PACKAGE / f"{name}.pxd").read_text(encoding="utf-8")
+    known = set(re.findall(r"\w+", " ".join(re.findall(r"^cdef (?!class).*", text, re.MULTILINE))))
+    for title, (_, methods) in declared(name).items():
+        for function in classes(name)[title].body:
+            if isinstance(function, ast.FunctionDef) and function.name in methods - COLD:
+                used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+                assert {one for one in used if one.isupper()} <= known, function.name
 
 
 @pytest.mark.parametrize("name", NAMES)

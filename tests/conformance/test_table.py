@@ -24,7 +24,7 @@ WAYS = 40  # to try for each cell
 LENGTH = itemgetter(0)
 PURE = module("_table").__file__.endswith(".py")  # the compiled build has the same source
 TABLE: Any = module("_table").TABLE
-Move, State, Effect = (getattr(module("_table"), name) for name in ("Move", "State", "Effect"))
+Move, Effect, EVENTS = (getattr(module("_table"), name) for name in ("Move", "Effect", "EVENTS"))
 SAME = {Effect.REPLACE, Effect.DEFER}  # done alike: the next state says where the value waits
 MIXED_UP = [  # effects that are carried out in one place
     {Effect.ADD, Effect.REPLACE, Effect.REVISE, Effect.DEFER, Effect.REFUSE},
@@ -33,26 +33,28 @@ MIXED_UP = [  # effects that are carried out in one place
 ]
 
 
-class Watched(dict[str, Any]):
+class Watched(list[Any]):
     """The moves of a state, which tell when one is looked up."""
 
-    def __init__(self, moves: dict[str, Any]) -> None:
+    def __init__(self, moves: list[Any]) -> None:
         super().__init__(moves)
         self.used: set[str] = set()
 
-    def __getitem__(self, event: str) -> Any:
-        self.used.add(event)
-        return super().__getitem__(event)
+    def __getitem__(self, number: Any) -> Any:
+        move = super().__getitem__(number)
+        if move is not None:
+            self.used.add(EVENTS[number])
+        return move
 
 
 def ways_by_cell(model: Graph, monkeypatch: pytest.MonkeyPatch) -> dict[Any, list[list[Step]]]:
     """For each cell some ways that go by it, each with all that is refused at its end."""
-    watched = {state: Watched(moves) for state, moves in TABLE.items()}
+    watched = {state: Watched(state.moves) for state in TABLE}
     found: dict[Any, dict[Step, tuple[int, list[Step]]]]
     found = {(state, event): {} for state in TABLE for event in TABLE[state]}
     with monkeypatch.context() as patch:
         for state, moves in watched.items():
-            patch.setitem(TABLE, state, moves)
+            patch.setattr(state, "moves", moves)
         for walk in walks(model):
             player = Player(MachineEngine, model)
             for length, step in enumerate(walk, 1):
@@ -77,7 +79,7 @@ def ways_by_cell(model: Graph, monkeypatch: pytest.MonkeyPatch) -> dict[Any, lis
 
 def wrong(move: Any) -> Iterator[Any]:
     """The moves that it might be by mistake."""
-    for state in State:
+    for state in TABLE:
         if move.next is not None and state is not move.next:
             yield Move(move.effect, state, move.later)
         if move.later is not None and state is not move.later:
@@ -100,7 +102,7 @@ if PURE:
         missed = []
         for state, event, move in planted:
             with monkeypatch.context() as patch:
-                patch.setitem(TABLE[state], event, move)
+                patch.setitem(state.moves, EVENTS.index(event), move)
                 ways = by_cell[state, event]
                 if not any(follow(MachineEngine, model, way, set()) for way in ways):
                     missed.append((state, event, move.effect, move.next, move.later))

@@ -152,8 +152,12 @@ bug("Moves._return", "an expired copy goes to the back")(_placed("EXPIRED", "BAC
 
 @bug("Machine._close", "close gives copies back in the wrong order")
 def _(o: Any, self: Any, *given: Any) -> None:
-    self._grants = dict(reversed(self._grants.items()))
+    granted = [*self._grants]
+    for grant in granted:
+        grant.number = -grant.number
     o(self, *given)
+    for grant in granted:
+        grant.number = -grant.number
 
 
 @bug("Machine.put", "put on an available key moves it to the back")
@@ -243,7 +247,7 @@ def _(o: Any, self: Any, grant: Any, *given: Any) -> None:
 @bug("Machine.time_out", "a wait ends before a copy that is due at that moment is handed over")
 def _(o: Any, self: Any, now: float) -> None:
     for deadline in self._waits.due(now):
-        self._wake(deadline.owner, pure().module("_waiting").TIMED_OUT)
+        self._wake(deadline.owner, pure().module("_records").TIMED_OUT)
     o(self, now)
 
 
@@ -267,7 +271,7 @@ def _(o: Any, self: Any, *given: Any) -> None:
 
 @bug("Machine._close", "a call served just before the close is not told of it")
 def _(o: Any, self: Any, *given: Any) -> None:
-    for grant in self._grants.values():
+    for grant in self._grants:
         grant.waiter = None
     o(self, *given)
 
@@ -364,12 +368,11 @@ def _(_o: Any, *_given: Any) -> bool:
 
 @bug("Inspection._rebuilt", "a lease that is rebuilt early is taken for one that is reserved")
 def _(o: Any, self: Any, lease: Any) -> Any:
-    grant = self._grants.get(self._issuer.number(lease.token))
-    return (
-        grant
-        if grant and grant.waiter and self._keys.same(grant.entry.key, lease.key)
-        else o(self, lease)
-    )
+    number = self._issuer.number(lease.token)
+    for grant in self._grants:
+        if grant.number == number and grant.waiter and grant.entry.key == lease.key:
+            return grant
+    return o(self, lease)
 
 
 @bug("Lease.__eq__", "all leases of one key are equal")
@@ -620,7 +623,7 @@ def _(o: Any, self: Any, now: float) -> None:
 def _(o: Any, self: Any, now: float) -> None:
     o(self, now)
     for waiter in [*self._getters]:
-        self._wake(waiter, pure().module("_waiting").ENDED)
+        self._wake(waiter, pure().module("_records").ENDED)
 
 
 @bug("Moves._conclude", "calls of a shut queue end too late")
@@ -838,14 +841,15 @@ def cells() -> list[Bug]:
                 (field, to)
                 for field in ("next", "later")
                 if getattr(move, field) is not None  # else it leads nowhere
-                for to in table.State
+                for to in table.TABLE
                 if to is not getattr(move, field)
             ]
             told = TOLD.get(event.split()[0], ())
             shown = {effect.name if effect.name in told else "": effect for effect in table.Effect}
             was = move.effect.name if move.effect.name in told else ""
             wrong += [("effect", effect) for name, effect in shown.items() if name != was]
-            found += [_cell(moves, event, field, to, state.name) for field, to in wrong]
+            number = table.EVENTS.index(event)
+            found += [_cell(state, number, event, field, to) for field, to in wrong]
     return found
 
 
@@ -853,10 +857,10 @@ def cells() -> list[Bug]:
 TOLD = {"put": ("ADD", "REVISE", "REFUSE"), "ack": ("DROP",), "return": ("RETURN", "MERGE")}
 
 
-def _cell(moves: Any, event: str, field: str, to: Any, state: str) -> Bug:
+def _cell(state: Any, number: int, event: str, field: str, to: Any) -> Bug:
     def plant(patch: pytest.MonkeyPatch) -> None:
-        move = moves[event]
+        move = state.moves[number]
         parts = {"effect": move.effect, "next": move.next, "later": move.later, field: to}
-        patch.setitem(moves, event, type(move)(*parts.values()))
+        patch.setitem(state.moves, number, type(move)(*parts.values()))
 
-    return Bug(f"TABLE: {state}, {event}: {field} {to.name}", plant, M)
+    return Bug(f"TABLE: {state.name}, {event}: {field} {to.name}", plant, M)

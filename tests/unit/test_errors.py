@@ -87,9 +87,10 @@ async def test_what_a_lease_that_is_not_live_is_told() -> None:
             InvalidLeaseError: {foreign!r} is another queue's: use it there
 
             InvalidLeaseError: {never!r} is not live in this queue: it has ended, or was never
-            granted here
+            granted here for this key
 
-            InvalidLeaseError: {wrong!r} names another key than the one its token was granted for
+            InvalidLeaseError: {wrong!r} is not live in this queue: it has ended, or was never
+            granted here for this key
 
             TypeError: a Lease is needed, as get and take return it, not 3"""
         )
