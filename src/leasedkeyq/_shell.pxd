@@ -18,7 +18,7 @@ cdef class Shell:
     cdef public object _timer
     cdef public double _armed
 
-    @cython.locals(timed=bint)
+    @cython.locals(now=double)
     cpdef ack_nowait(self, lease)
     @cython.locals(now=double, timed=bint, waiter=Waiter)
     cpdef _put(self, key, value, policy, delay, timeout)

@@ -96,9 +96,9 @@ class Shell:
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = self._deadlines.soonest != inf
+        now = self._loop.time() if self._deadlines.soonest != inf else 0.0
         try:
-            self._machine.ack(lease, self._loop.time() if timed else 0.0)
+            self._machine.ack(lease, now)
         finally:
             if self._outbox.changed:
                 self._deliver()
@@ -128,8 +128,8 @@ class Shell:
     ) -> Waiter | None:
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = self._deadlines.soonest != inf or delay is not AT_ONCE or timeout is not None
-        now = self._loop.time() if timed else 0.0
+        timed = delay is not AT_ONCE or timeout is not None
+        now = self._loop.time() if timed or self._deadlines.soonest != inf else 0.0
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
@@ -142,9 +142,8 @@ class Shell:
     def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = self._always_timed or self._deadlines.soonest != inf
-        timed = timed or lease_timeout is not None or timeout is not None
-        now = self._loop.time() if timed else 0.0
+        timed = self._always_timed or lease_timeout is not None or timeout is not None
+        now = self._loop.time() if timed or self._deadlines.soonest != inf else 0.0
         try:
             call = self._machine.get(timeout, lease_timeout, now)
             if type(call) is Waiter:
@@ -181,9 +180,8 @@ class Shell:
         """The wait of a call is over."""
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = self._deadlines.soonest != inf or waiter.duration != inf
-        timed = timed or waiter.kind == "put"  # which may have a delay
-        now = self._loop.time() if timed else 0.0
+        timed = waiter.duration != inf or waiter.kind == "put"  # which may have a delay
+        now = self._loop.time() if timed or self._deadlines.soonest != inf else 0.0
         try:
             return self._machine.resume(waiter, now)
         finally:

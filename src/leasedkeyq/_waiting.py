@@ -56,7 +56,8 @@ class Waiting:
             self._waits.add(waiter.deadline, wait, now)
         if self.outbox.events is not None:
             self._tell(kind, now, key, ticket=ticket, detail=(wait, detail))
-        self._reckon()
+        if wait != inf or self.deadlines.soonest != inf:
+            self._reckon()
         return waiter
 
     def _longest_waiting(self, calls: LinkedList, now: float) -> Waiter | None:
