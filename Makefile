@@ -74,7 +74,7 @@ lint: $(TEST)  # style and likely mistakes
 	@$(BIN)/ruff format --check
 
 types: $(TEST)  # mypy --strict, but for what needs the packages of the deep run
-	@$(BIN)/mypy --exclude 'docs/_ext/(__init__|directives)'
+	@$(BIN)/mypy --exclude 'docs/_ext/directives'
 
 unit-others: $(TEST)  # the unit tests on the other Pythons of the machine
 	@$(ON) others -- pytest $(UNIT) -q $(XDIST)
