@@ -166,6 +166,7 @@ def _translated(match: re.Match[str]) -> str:
     return _MARKS.get(word) or (word if word in _NAMES else repr(word))
 
 
+@cache
 def _read(text: str) -> Any:
     """What TLC prints, in tuples, frozen sets, strings and numbers."""
     return eval(re.sub(r"<<>>|<<|>>|{}|[{}]|[A-Za-z]\w*", _translated, text), _NAMES)
