@@ -102,7 +102,9 @@ if PURE:
         missed = []
         for state, event, move in planted:
             with monkeypatch.context() as patch:
-                patch.setitem(state.moves, EVENTS.index(event), move)
+                moves = [*state.moves]
+                moves[EVENTS.index(event)] = move
+                patch.setattr(state, "moves", moves)
                 ways = by_cell[state, event]
                 if not any(follow(MachineEngine, model, way, set()) for way in ways):
                     missed.append((state, event, move.effect, move.next, move.later))

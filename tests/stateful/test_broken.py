@@ -30,7 +30,9 @@ LOSSES = {
         "a short lease under a long wait"
     ),
     "only one of the calls that are served is woken": "hand-over and timeout",
-    "a cancelled call stays in the queue [trio#548, aiohttp#9670]": "a worker killed during a lease",
+    "a cancelled call stays in the queue [trio#548, aiohttp#9670]": (
+        "a worker killed during a lease"
+    ),
     "what the timer ends is told to nobody": "expiry and ack",
     "a slot is not passed on after a cancelled put": "a reserved slot and a cancelled put",
     "a ripened value is offered to nobody": "ripening against a cancelled get",
