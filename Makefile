@@ -16,7 +16,7 @@ ON := $(BIN)/python -m tools.on
 # Two processes, unless steps run side by side already (tools/steps.py).
 XDIST ?= -n2
 
-UNIT := tests/unit tests/jobs
+UNIT := tests/unit tests/jobs tests/observers
 
 # The longest first.
 STEPS := conformance stateful unit unit-others compiled manual spec wheel types vendored lint

@@ -25,6 +25,7 @@ if _os.environ.get("LEASEDKEYQ_NO_EXTENSIONS", "") not in ("", "0"):
 from ._checks import InFlightPolicy
 from ._machine import __file__ as _machine_file
 from ._queue import LeasedKeyQueue
+from ._records import Event
 from .errors import (
     InvalidLeaseError,
     KeyAlreadyInFlightError,
@@ -36,6 +37,8 @@ from .errors import (
 )
 from .jobs import DeadLetter, Job
 from .lease import Lease
+from .observing import LogObserver, Observer, Observers
+from .recording import FileRecorder, FlightRecorder
 from .workers import backoff, run_workers
 
 # Whether what decides runs compiled; the two builds do the same.
@@ -50,6 +53,9 @@ __version__ = "2.0.0"
 
 __all__ = [
     "DeadLetter",
+    "Event",
+    "FileRecorder",
+    "FlightRecorder",
     "InFlightPolicy",
     "InvalidLeaseError",
     "Job",
@@ -60,6 +66,9 @@ __all__ = [
     "LeaseLostError",
     "LeasedKeyQError",
     "LeasedKeyQueue",
+    "LogObserver",
+    "Observer",
+    "Observers",
     "QueueClosedError",
     "backoff",
     "run_workers",

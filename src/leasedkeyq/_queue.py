@@ -14,6 +14,7 @@ from ._shell import Shell
 from .errors import QueueClosedError
 from .jobs import Jobs
 from .lease import Lease
+from .observing import Observer
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,10 +27,12 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
     ``default_lease_timeout``: how long a lease lasts, in seconds, when ``get`` and ``take`` are
     not told otherwise; ``None`` or ``math.inf`` is for ever. ``maxsize``: how many items the queue
     holds at most, those in flight included; zero or less is no bound. ``if_in_flight``: the policy
-    of a ``put`` that names none.
+    of a ``put`` that names none. ``observer``: is called as ``observer(queue, events)`` after each
+    operation that something came of, with a list of `Event`; None costs nothing. It may do what it
+    likes: if it raises, the error goes to the exception handler of the loop.
 
-    Raises TypeError if a number is none, ValueError if the timeout is NaN, zero or less or the
-    policy is unknown.
+    Raises TypeError if a number is none or the observer can't be called, ValueError if the timeout
+    is NaN, zero or less or the policy is unknown.
 
     A queue belongs to the event loop in which it is first used; any use from another loop is a
     RuntimeError, and so is a call from within one of its own operations (by the ``__hash__`` or
@@ -64,8 +67,9 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
         default_lease_timeout: float | None = None,
         maxsize: int = 0,
         if_in_flight: InFlightPolicy = "update",
+        observer: Observer | None = None,
     ) -> None:
-        super().__init__(default_lease_timeout, maxsize, if_in_flight)
+        super().__init__(default_lease_timeout, maxsize, if_in_flight, observer)
 
     # -- producers -------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from ._deadlines cimport Deadlines
 from ._machine cimport Machine
 from ._records cimport Outbox, Waiter
 
-cdef double inf
+cdef double inf, nan
 cdef object AT_ONCE, NOWAIT, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
 
 
@@ -17,6 +17,9 @@ cdef class Shell:
     cdef public object _loop
     cdef public object _timer
     cdef public double _armed
+    cdef public object _observer
+    cdef public bint _telling
+    cdef public double _untimed
 
     @cython.locals(now=double)
     cpdef ack_nowait(self, lease)

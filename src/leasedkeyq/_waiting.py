@@ -137,6 +137,7 @@ class Waiting:
     ) -> None:
         assert self.outbox.events is not None
         self.outbox.events.append(Event(action, now, key, version, number, ticket, detail))
+        self.outbox.changed = True
 
 
 def too_late(kind: str, key: object, timeout: object, wait: float) -> Exception:

@@ -973,8 +973,8 @@ class Mirror(Counted):
         """Nobody keeps a value that is done with, or was replaced."""
         model = self.model
         copies = [
-            *model.returned,
-            *model.arrived,
+            *model.returned.values(),
+            *model.arrived.values(),
             *model.deferred.values(),
             *model.delayed.values(),
         ]

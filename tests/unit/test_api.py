@@ -61,6 +61,9 @@ PLAIN = {
 # What is made of these, with tests of its own in tests/jobs.
 JOBS = {"job", "get_many", "ack_many"}
 OF_JOBS = {"DeadLetter", "Job", "LeaseLostError", "backoff", "run_workers"}
+# What looks at it, with tests in tests/observers.
+SEEN = {"observer"}
+OF_OBSERVERS = {"Event", "FileRecorder", "FlightRecorder", "LogObserver", "Observer", "Observers"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -105,7 +108,7 @@ def test_the_constructor_takes_options_by_name() -> None:
 
 def test_the_queue_has_no_other_public_name() -> None:
     public = {name for name in dir(LeasedKeyQueue) if not name.startswith("_")}
-    assert public == {*METHODS, *PLAIN, *JOBS}
+    assert public == {*METHODS, *PLAIN, *JOBS, *SEEN}
 
 
 def test_the_queue_is_an_asynchronous_context_manager() -> None:
@@ -162,6 +165,7 @@ def test_the_package_exports_what_the_reference_names_and_the_additions() -> Non
         "LeasedKeyQueue",
         "QueueClosedError",
         *OF_JOBS,
+        *OF_OBSERVERS,
     }
     assert len(package.__all__) == len(expected)
     assert set(package.__all__) == expected
@@ -170,7 +174,7 @@ def test_the_package_exports_what_the_reference_names_and_the_additions() -> Non
 
 def test_the_package_has_no_other_public_name_but_its_modules() -> None:
     public = {name for name in vars(package) if not name.startswith("_")} - set(package.__all__)
-    assert public <= {"errors", "lease", "jobs", "workers"}
+    assert public <= {"errors", "lease", "jobs", "workers", "observing", "recording", "checking"}
     assert all(isinstance(getattr(package, name), types.ModuleType) for name in public)
 
 

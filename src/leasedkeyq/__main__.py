@@ -1,0 +1,81 @@
+"""``python -m leasedkeyq``: check a record, or look at the queues of a running program."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from .checking import NoRecordError, check
+
+Progress: TypeAlias = Callable[[int, int, int], object]
+FINE, WRONG, UNUSABLE = 0, 1, 2  # exit codes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = ArgumentParser(prog=f"python -m {__package__}", description=__doc__.split(": ", 1)[1])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser(
+        "check",
+        help="is a record a behaviour of the queue?",
+        description="Hold what a recorder has written against the reference model of the queue:"
+        " event by event, in the order of time.",
+        epilog="exit codes: 0 the record is a behaviour of the queue; 1 it is not: the first event"
+        " that\ndoes not follow is shown, with the state before it; 2 it cannot be read",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    one.add_argument("files", nargs="+", metavar="FILE", help="one record, in one file or several")
+    one.set_defaults(command=check_record)
+    chosen = parser.parse_args(arguments)
+    code: int = chosen.command(chosen)
+    return code
+
+
+def check_record(arguments: Namespace) -> int:
+    try:
+        with progress_bar() as progress:
+            verdict = check(arguments.files, progress)
+    except (OSError, NoRecordError) as error:
+        print(f"cannot be checked: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(verdict)
+    return FINE if verdict.accepted else WRONG
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """On stderr: a bar if rich is there, else a line for each tenth."""
+    try:
+        from rich.console import Console  # noqa: PLC0415 (it may be missing)
+        from rich.progress import Progress as Bar  # noqa: PLC0415
+    except ImportError:
+        yield in_lines()
+        return
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("checking", total=None)
+
+        def progress(events: int, done: int, size: int) -> None:
+            bar.update(task, completed=done, total=size, description=f"{events:,} events")
+
+        yield progress
+
+
+def in_lines() -> Progress:
+    told = 0
+
+    def progress(events: int, done: int, size: int) -> None:
+        nonlocal told
+        if (tenth := done * 10 // size) > told:
+            told = tenth
+            print(f"{events:,} events, {tenth * 10} %", file=sys.stderr)
+
+    return progress
+
+
+if __name__ == "__main__":
+    sys.exit(main())
