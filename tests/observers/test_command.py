@@ -83,7 +83,8 @@ def test_an_empty_file_among_several_adds_nothing(sound: Path, tmp_path: Path) -
 
 def test_a_vendored_copy_checks_with_nothing_but_python(sound: Path, tmp_path: Path) -> None:
     source = Path(module("checking").__file__).parent
-    shutil.copytree(source, tmp_path / "acme" / "queues", ignore=lambda *_: {"__pycache__"})
+    not_source = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
+    shutil.copytree(source, tmp_path / "acme" / "queues", ignore=not_source)
     program = f"""
 import runpy, sys
 sys.path.insert(0, {str(tmp_path)!r})
