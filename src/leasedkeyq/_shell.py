@@ -134,7 +134,7 @@ class Shell:
     ) -> Waiter | None:
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = delay is not AT_ONCE or timeout is not None
+        timed = delay is not AT_ONCE or (timeout is not None and timeout is not NOWAIT)
         now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else 0.0
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
@@ -148,7 +148,8 @@ class Shell:
     def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = self._always_timed or lease_timeout is not None or timeout is not None
+        timed = timeout is not None and timeout is not NOWAIT
+        timed = timed or self._always_timed or lease_timeout is not None
         now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else 0.0
         try:
             call = self._machine.get(timeout, lease_timeout, now)
