@@ -130,6 +130,9 @@ KEYWORDS = {
     "take": ["", "timeout=", "lease_timeout="],
     "release": ["", "requeue_front=", "delay="],
 }
+DEFAULTS = {
+    *("if_in_flight=None", "delay=0", "timeout=None", "lease_timeout=None", "requeue_front=False"),
+}
 NO_WAIT = {"put": "QueueFull", "get": "QueueEmpty", "take": "QueueEmpty"}
 PLAIN = ("ack", "release", "extend")  # which never wait, and are there without await, too
 ITERATION = {"QueueClosedError": "StopAsyncIteration"}
@@ -193,15 +196,19 @@ class QueueMirror(Mirror):
             timeout = {"put": 4, "get": 0, "take": 1}.get(method, -1)
             if timeout >= 0 and arguments[timeout] in ("0", "-1"):
                 self.instead = {"TimeoutError": NO_WAIT[method]}
-                keywords = KEYWORDS[method]
-                given = [
-                    a for i, a in enumerate(self.with_keywords(keywords, arguments)) if i != timeout
-                ]
+                given = self.with_keywords(KEYWORDS[method], arguments)
+                del given[timeout]
                 self.count(f"queue: {method}_nowait")
-                return f"queue.{method}_nowait({', '.join(given)})"
+                return f"queue.{method}_nowait({self.shorter(given)})"
             self.count(f"queue: {method}" if method.endswith("_nowait") else "")
         keywords = KEYWORDS.get(method.removesuffix("_nowait"), [""] * len(arguments))
-        return f"queue.{method}({', '.join(self.with_keywords(keywords, arguments))})"
+        return f"queue.{method}({self.shorter(self.with_keywords(keywords, arguments))})"
+
+    def shorter(self, arguments: list[str]) -> str:
+        """As source; now and then what is the default is left out."""
+        if len(self.lines) % 4 > 1:
+            arguments = [argument for argument in arguments if argument not in DEFAULTS]
+        return ", ".join(arguments)
 
     @staticmethod
     def with_keywords(keywords: list[str], arguments: list[str]) -> list[str]:
