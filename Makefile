@@ -121,7 +121,8 @@ spec-mutants: $(DEEP)  # does the specification notice when a rule of it is chan
 # In a copy, for cosmic-ray writes its changes into the files. At most so many percent may survive.
 MUTANTS := .venv/mutants
 SURVIVE := 10
-mutants: $(DEEP)  # do the tests notice when the code is changed?
+KEEP := 800
+mutants: $(DEEP)  # do the tests notice when the code is changed? (KEEP=800 drawn changes, SEED=)
 	@rm -rf $(MUTANTS) && mkdir $(MUTANTS)
 	@git ls-files -z src tests spec pyproject.toml | tar -c --null -T - | tar -x -C $(MUTANTS)
 	@cd $(MUTANTS) && export PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=src && \
@@ -129,6 +130,7 @@ mutants: $(DEEP)  # do the tests notice when the code is changed?
 		config=tests/mutation/cosmic-ray.toml && \
 		cosmic-ray init $$config session.sqlite && \
 		cr-filter-operators session.sqlite $$config && \
+		python tests/mutation/sample.py session.sqlite --keep $(KEEP) $(SEED:%=--seed %) && \
 		cosmic-ray baseline $$config && cosmic-ray exec $$config session.sqlite && \
 		cr-report --surviving-only --show-diff session.sqlite > survivors.txt && \
 		cr-rate --fail-over $(SURVIVE) session.sqlite && \

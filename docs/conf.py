@@ -27,7 +27,10 @@ exclude_patterns = ["_build", "_ext"]
 # built without asking any other host for its inventory.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:(class|exc|obj|func|meth|mod)", r"(asyncio|collections|concurrent|logging|math|os|pathlib|types|typing)\..*"),
+    (
+        "py:(class|exc|obj|func|meth|mod)",
+        r"(asyncio|collections|concurrent|logging|math|os|types|typing)\..*",
+    ),
     (
         "py:(class|exc|obj)",
         r"(bool|float|int|str|set|list|tuple|None|\w*Error|Exception|Generic|property)",
