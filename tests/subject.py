@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Observer,
         Observers,
         QueueClosedError,
+        Stats,
         backoff,
         run_workers,
     )
@@ -65,6 +66,7 @@ __all__ = [
     "Observer",
     "Observers",
     "QueueClosedError",
+    "Stats",
     "backoff",
     "module",
     "run_workers",

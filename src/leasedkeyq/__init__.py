@@ -39,6 +39,7 @@ from .jobs import DeadLetter, Job
 from .lease import Lease
 from .observing import LogObserver, Observer, Observers
 from .recording import FileRecorder, FlightRecorder
+from .stats import Stats
 from .workers import backoff, run_workers
 
 # Whether what decides runs compiled; the two builds do the same.
@@ -70,6 +71,7 @@ __all__ = [
     "Observer",
     "Observers",
     "QueueClosedError",
+    "Stats",
     "backoff",
     "run_workers",
 ]

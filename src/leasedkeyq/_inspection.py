@@ -30,6 +30,7 @@ from ._records import (
 from ._table import ABSENT, AVAILABLE, DEFERRED, DELAYED, LEASED
 from .errors import InvalidLeaseError, LeaseAlreadyAcknowledgedError, LeaseExpiredError
 from .lease import Lease
+from .stats import Stats
 
 
 class Inspection(Moves):
@@ -95,7 +96,7 @@ class Inspection(Moves):
     def qsize(self, now: float) -> int:
         """How many copies are available. O(1)."""
         with self._enter(now):
-            return self._items - len(self._grants) - len(self._slots) - self._late
+            return self._available()
 
     def delayed_size(self, now: float) -> int:
         """How many copies are delayed. O(1)."""
@@ -106,6 +107,51 @@ class Inspection(Moves):
         """How many copies are leased or reserved. O(1)."""
         with self._enter(now):
             return len(self._grants)
+
+    def stats(self, now: float) -> Stats:
+        """How much there is, what has been, and how old it is. O(1).
+
+        What an operation would have to count on top of what it does anyway is not counted, but
+        follows: an ack is a grant that has ended in no other way, and a value was replaced if it
+        has gone in no other way.
+        """
+        with self._enter(now):
+            available, in_flight = self._available(), len(self._grants)
+            acks = self._acks()
+            return Stats(
+                available=available,
+                delayed=self._late,
+                deferred=self._deferred,
+                in_flight=in_flight,
+                waiting_gets=self._kinds["get"],
+                waiting_takes=self._kinds["take"],
+                waiting_puts=self._kinds["put"],
+                puts=self._version,
+                replaced=self._version - self._values() - acks - self._discards,
+                deliveries=self._number - self._undelivered,
+                acks=acks,
+                releases=self._releases,
+                expiries=self._expiries,
+                discards=self._discards,
+                timeouts=self._timeouts,
+                oldest_available_age=self._age([self._returned.first, self._arrived.first], now),
+                oldest_lease_age=self._age([next(iter(self._grants), None)], now),
+            )
+
+    def _available(self) -> int:
+        return self._items - len(self._grants) - len(self._slots) - self._late
+
+    def _values(self) -> int:
+        """How many values there are."""
+        return self._items - len(self._slots) + self._deferred
+
+    def _acks(self) -> int:
+        ended = self._number - len(self._grants)
+        return ended - self._releases - self._expiries - self._recalls
+
+    def _age(self, oldest: list[Entry | Grant | None], now: float) -> float | None:
+        since = [one.since for one in oldest if one is not None]
+        return now - max(self.began, min(since)) if since else None
 
     def _line(self) -> list[Entry]:
         return [*self._returned, *self._arrived]
@@ -164,13 +210,13 @@ class Inspection(Moves):
                 arrived=tuple(_copy(entry) for entry in self._arrived),
                 delayed=tuple(sorted(delayed, key=Held.order)),
                 deferred=tuple(sorted(deferred, key=Held.order)),
-                flight=tuple(_flight(grant) for grant in sorted(self._grants, key=Grant.order)),
+                flight=tuple(_flight(grant) for grant in self._grants),
                 waiting=tuple(_wait(waiter) for waiter in self._waiters.values()),
                 slots=tuple(sorted(self._slots)),
             )
 
     def check_invariants(self) -> None:
-        """Assert I1 to I10, and show the state when one fails. O(n), for tests."""
+        """Assert I1 to I11, and show the state when one fails. O(n), for tests."""
         try:
             for part in (self._returned, self._arrived, self._getters, self._putters):
                 part.check_invariants()
@@ -179,6 +225,7 @@ class Inspection(Moves):
             self._waits.check_invariants()
             self._check_keys()
             self._check_calls()
+            self._check_counts()
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self!r}") from error
 
@@ -213,7 +260,9 @@ class Inspection(Moves):
                 assert entry.time.number == entry.version, "I5"
         assert len(line) + self._late == waiting, "I2"
         assert len(flight) == len(self._grants), "I3"
-        assert {*flight} == self._grants, "I3"
+        assert {*flight} == {*self._grants}, "I3"
+        numbers = [grant.number for grant in self._grants]
+        assert numbers == sorted(numbers), "I3"
         assert self._items == waiting + len(flight) + len(self._slots) <= self._maxsize, "I8"
         for grant in flight:
             assert grant.standing is LIVE, "I3"
@@ -263,6 +312,20 @@ class Inspection(Moves):
         soonest = min((d.time for d in (*self.deadlines, *self._waits)), default=inf)
         assert self.outbox.alarm <= (soonest if waiting else inf), "I10"
         assert waiting or self.outbox.alarm == inf, "I10"
+
+    def _check_counts(self) -> None:
+        """I11."""
+        states = [entry.state for entry in self._keys.values()]
+        assert self._late == sum(state.late for state in states), "I11"
+        assert self._deferred == sum(state is DEFERRED for state in states), "I11"
+        kinds = [waiter.kind for waiter in self._waiters.values()]
+        assert self._kinds == {kind: kinds.count(kind) for kind in self._kinds}, "I11"
+        reserved = sum(grant.waiter is not None for grant in self._grants)
+        assert reserved <= self._undelivered <= self._number, "I11"
+        assert min(self._releases, self._expiries, self._recalls, self._acks()) >= 0, "I11"
+        gone = self._version - self._values() - self._acks()
+        assert 0 <= self._discards <= gone, "I11"
+        assert 0 <= self._timeouts <= self._ticket, "I11"
 
     def __repr__(self) -> str:
         """The state in words."""

@@ -41,8 +41,9 @@ from .errors import (
 class Machine(Inspection):
     """The queue without the waiting. Every operation is atomic.
 
-    ``now`` is the time, in seconds, on a clock that does not go back. Nothing depends on it while
-    ``deadlines.soonest`` is infinity, unless the operation sets a deadline.
+    ``now`` is the time, in seconds, on a clock that never goes back. While ``deadlines.soonest`` is
+    infinity, and unless the operation sets a deadline, nothing depends on it but ages: it may be
+    minus infinity then, for a time that nobody knows.
     """
 
     __slots__ = ()
@@ -97,6 +98,7 @@ class Machine(Inspection):
                 self._keys.remove(entry)  # runs the key's own code: before any change
             if self.outbox.events is not None:
                 self._tell("discard", now, key, entry.version)
+            self._discards += 1
             if entry.list is not None:
                 entry.list.unlink(entry)
             self._unset_time(entry)
@@ -190,12 +192,15 @@ class Machine(Inspection):
             waiter.outcome = LEFT
             if grant is not None:
                 grant.waiter = None
+                self._undelivered -= 1
                 return self._deliver(grant, now, "resume", waiter.ticket)
             if self.outbox.events is not None:
                 self._tell("resume", now, waiter.key, ticket=waiter.ticket, detail=outcome.name)
             if outcome is RESERVED:
                 self._resume_put(waiter, now)
                 return None
+            if outcome is TIMED_OUT:
+                self._timeouts += 1
             if waiter.kind == "drain":
                 return outcome is DONE
             if outcome is DONE:
@@ -242,6 +247,7 @@ class Machine(Inspection):
             if now >= self.deadlines.soonest:
                 self._reap(now)
             if grant is not None:
+                self._recalls += 1
                 self._return(grant, RELEASED, FRONT, 0.0, now)
             elif outcome is RESERVED:
                 del self._slots[waiter.ticket]
@@ -322,6 +328,7 @@ class Machine(Inspection):
             if self.outbox.events is not None:
                 how = (place is FRONT, pause)
                 self._tell("release", now, grant.entry.key, grant.version, grant.number, detail=how)
+            self._releases += 1
             self._return(grant, RELEASED, place, pause, now)
             if self._ending:
                 self._conclude(now)

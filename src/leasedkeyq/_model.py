@@ -8,7 +8,7 @@ It shares nothing with the package, its errors included.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable as Key
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -17,6 +17,7 @@ from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 POLICIES = ("update", "reject", "buffer", "defer")
+COUNTED = ("replaced", "deliveries", "acks", "releases", "expiries", "discards", "timeouts")
 ANY = None  # the key that a `get` waits for, and no key of any test
 AT_ONCE = -inf  # the time of a value that was not delayed
 FRONT, EXPIRED, BACK = "front", "end of the returned", "back"  # places in the line
@@ -64,6 +65,7 @@ class Copy:
     version: int
     time: float = AT_ONCE  # before which it is not handed out
     attempts: int = 0  # how often it was handed out
+    since: float = 0  # in the line
 
     def merge(self, other: Copy) -> Copy:
         """The newest value wins, with its own count, and the earliest time wins."""
@@ -83,6 +85,7 @@ class Grant:
     ticket: int | None = None  # of the waiter that it is reserved for
     deadline: float = inf  # set when the consumer has the lease, not while it is reserved
     seen: int = 0  # the version that the consumer has seen
+    since: float = 0  # when it was delivered; and until then, when it was reserved
 
 
 @dataclass(eq=False)
@@ -144,6 +147,8 @@ class Model:
         self.ended: dict[int, type[Exception]] = {}  # what a late ack of each lease raises
         self.newest: dict[Key, int] = {}  # version that was ever accepted for a key
         self.puts = self.granted = self.tickets = 0  # given so far: versions, numbers, tickets
+        self.counts: Counter[str] = Counter()  # what has been, by the names in `stats`
+        self.now = self.moment = 0.0  # of the operation, and of what happens: earlier if it was due
 
     def tell(self, action: str, **what: object) -> None:
         """Something happens: what the machine tells its observer. For whoever holds a record."""
@@ -189,6 +194,7 @@ class Model:
         self.reap(now)
         self.waiters.remove(waiter)
         outcome, waiter.outcome = waiter.outcome, "LEFT"
+        self.counts["timeouts"] += outcome == "TIMED_OUT"
         assert outcome != "WAITING", "a call resumes when its wait is over, and not before"
         if not waiter.grant:
             self.tell("resume", ticket=waiter.ticket, outcome=outcome)
@@ -235,6 +241,7 @@ class Model:
         grant = self._find(lease, now)
         self.tell("ack", **_told(grant))
         key = self._end(grant, LeaseAlreadyAcknowledgedError).key
+        self.counts["acks"] += 1
         if key in self.deferred and not self._in_flight(key):
             self._store(self.deferred.pop(key), BACK, now)
         self._settle()
@@ -246,6 +253,7 @@ class Model:
         place, time = FRONT if requeue_front else BACK, now + delay if delay else AT_ONCE
         grant = self._find(lease, now)
         self.tell("release", **_told(grant), front=place == FRONT, delay=delay)
+        self.counts["releases"] += 1
         self._give_back(grant, place, InvalidLeaseError, time, now)
         self._settle()
 
@@ -274,6 +282,7 @@ class Model:
         if copy is None:
             return False
         self.tell("discard", key=key, version=copy.version)
+        self.counts["discards"] += 1
         for part in (self.returned, self.arrived, self.delayed, self.deferred):
             part.pop(key, None)
         self._settle()
@@ -281,17 +290,20 @@ class Model:
 
     def reap(self, now: float) -> None:
         """Carry out what is due, in the order of time: leases end, what is held ripens."""
+        self.now = now
         while due := [
             *[(grant.deadline, 0, n) for n, grant in self.grants.items() if grant.deadline <= now],
             *[(copy.time, 1, copy.version) for copy in self._held() if AT_ONCE < copy.time <= now],
         ]:
-            _, ripens, number = min(due)
+            self.moment, ripens, number = min(due)
             if ripens:
                 self._ripen(next(copy for copy in self._held() if copy.version == number))
             else:
                 lost = self.grants[number]
                 self.tell("expire", **_told(lost))
+                self.counts["expiries"] += 1
                 self._give_back(lost, EXPIRED, LeaseExpiredError, AT_ONCE, now)
+        self.moment = now
         self._settle()
 
     # -- life
@@ -370,6 +382,25 @@ class Model:
     def delayed_size(self, now: float) -> int:
         return len(self.delayed_keys(now))
 
+    def stats(self, now: float) -> dict[str, float | None]:
+        """By the names that the package gives them."""
+        self.reap(now)
+        waiting = Counter(waiter.kind for waiter in self.waiters if waiter.waits)
+        line = [copy.since for copy in self._line()]
+        leases = [self.grants[number].since for number in [*sorted(self.grants)][:1]]
+        shown: dict[str, float | None] = {
+            "available": len(line),
+            "delayed": len(self.delayed),
+            "deferred": len(self.deferred),
+            "in_flight": len(self.grants),
+            **{f"waiting_{kind}s": waiting[kind] for kind in ("get", "take", "put")},
+            "puts": self.puts,
+            **{name: self.counts[name] for name in COUNTED},
+        }
+        shown["oldest_available_age"] = now - min(line) if line else None
+        shown["oldest_lease_age"] = now - min(leases) if leases else None
+        return shown
+
     def alarm(self) -> float:
         """When `time_out` must be called at the latest, so that no call is told late."""
         moments = [waiter.deadline for waiter in self.waiters if waiter.waits]
@@ -411,14 +442,14 @@ class Model:
         self.tell("put", key=key, version=self.puts, policy=policy, delay=delay)
         new = Copy(key, value, self.puts, now + delay if delay else AT_ONCE)
         if available:
-            available.merge(new)
+            self._merge(available, new)
         elif key in self.delayed:
-            self._store(self.delayed.pop(key).merge(new), BACK, now)
+            self._store(self._merge(self.delayed.pop(key), new), BACK, now)
         elif in_flight and policy == "update" and key not in self.deferred:
-            max(in_flight, key=lambda copy: copy.version).merge(new)
+            self._merge(max(in_flight, key=lambda copy: copy.version), new)
         else:
             if key in self.deferred:
-                new.merge(self.deferred.pop(key))
+                self._merge(new, self.deferred.pop(key))
             if in_flight and policy != "buffer":
                 self.deferred[key] = new
             else:
@@ -440,6 +471,11 @@ class Model:
             _, what["policy"], what["delay"] = asks
         self.tell(kind, ticket=self.tickets, wait=wait, **what)
         return self.waiters[-1]
+
+    def _merge(self, copy: Copy, other: Copy) -> Copy:
+        """Of two values one stays, and one is replaced."""
+        self.counts["replaced"] += 1
+        return copy.merge(other)
 
     def _line(self) -> list[Copy]:
         return [*self.returned.values(), *self.arrived.values()]
@@ -524,21 +560,27 @@ class Model:
                 self.tell("reserve", **_told(waiter.grant), ticket=waiter.ticket)
                 return
         part = self.arrived if place == BACK else self.returned
+        copy.since = self.moment
+        if place == FRONT and self.returned:  # it counts as long as the one behind it
+            copy.since = min(copy.since, next(iter(self.returned.values())).since)
         part[copy.key] = copy
         part.move_to_end(copy.key, last=place != FRONT)
 
     def _grant(self, copy: Copy, duration: float) -> Grant:
         self.granted += 1
-        self.grants[self.granted] = Grant(Lease(self.granted, copy.key), copy, duration)
-        return self.grants[self.granted]
+        grant = Grant(Lease(self.granted, copy.key), copy, duration, since=self.now)
+        self.grants[self.granted] = grant
+        return grant
 
     def _deliver(self, grant: Grant, now: float, action: str, **what: object) -> Delivery:
         """The consumer has the lease, and the value as it is now: its clock starts."""
         copy = grant.copy
         copy.attempts += 1
+        self.counts["deliveries"] += 1
         what = {**_told(grant), "duration": grant.duration, "attempt": copy.attempts, **what}
         self.tell(action, **what)
         grant.ticket, grant.deadline, grant.seen = None, now + grant.duration, copy.version
+        grant.since = now
         return copy.key, copy.value, replace(grant.lease, attempt=copy.attempts)
 
     def _find(self, lease: Lease, now: float) -> Grant:
@@ -561,11 +603,11 @@ class Model:
         copy = self._end(grant, error)
         copy.time = time
         if copy.key in self.deferred:
-            copy.merge(self.deferred.pop(copy.key))
+            self._merge(copy, self.deferred.pop(copy.key))
         if available := self._available(copy.key):
-            available.merge(copy)
+            self._merge(available, copy)
         elif copy.key in self.delayed:
-            self._store(self.delayed.pop(copy.key).merge(copy), BACK, now)
+            self._store(self._merge(self.delayed.pop(copy.key), copy), BACK, now)
         else:
             self._store(copy, place, now)
 

@@ -27,19 +27,29 @@ cdef class Moves(Waiting):
     cdef public KeyMap _keys
     cdef public LinkedList _returned
     cdef public LinkedList _arrived
-    cdef public set _grants
+    cdef public dict _grants
     cdef public Py_ssize_t _items
     cdef public Py_ssize_t _late
+    cdef public Py_ssize_t _deferred
     cdef public dict _slots
     cdef public object _issuer
     cdef public long long _version
     cdef public long long _number
+    cdef public double began
+    cdef public long long _undelivered
+    cdef public long long _releases
+    cdef public long long _expiries
+    cdef public long long _recalls
+    cdef public long long _discards
+    cdef public long long _timeouts
 
     cdef _begin(self, double now, bint puts)
     @cython.locals(entry=Entry, move=Move, newest=Grant, version=cython.longlong)
     cdef bint _store(self, key, value, int event, double delay, double now) except -1
     @cython.locals(was=State, waiter=Waiter)
     cdef _move(self, Entry entry, State state, place, double now)
+    @cython.locals(second=Entry)
+    cdef _put_in_front(self, Entry entry)
     @cython.locals(grant=Grant, move=Move)
     cdef Grant _grant(self, Entry entry, double duration)
     cdef _deliver(self, Grant grant, double now, str action, ticket=*)
@@ -56,7 +66,7 @@ cdef class Moves(Waiting):
     @cython.locals(deadline=Deadline)
     cdef _stop_clock(self, Grant grant)
     cdef _unset(self, Deadline deadline)
-    @cython.locals(deadline=Deadline)
+    @cython.locals(deadline=Deadline, due=double, entry=Entry)
     cdef _reap(self, double now)
     @cython.locals(move=Move)
     cdef _ripen(self, Entry entry, double now)

@@ -8,8 +8,8 @@ Invariants, asserted by `Machine.check_invariants`:
 I1  A key is known if its state is not ABSENT, or a take that waits for it has not gone on yet.
 I2  The line is ``_returned`` (copies that came back) and then ``_arrived``: it holds exactly the
     entries whose state is AVAILABLE or BUFFERED.
-I3  ``_grants`` holds exactly the copies in flight; those of a key are the chain at its entry, the
-    newest value first. A key has one if and only if its state says so.
+I3  ``_grants`` holds exactly the copies in flight, in the order of the grants; those of a key are
+    the chain at its entry, the newest value first. A key has one if and only if its state says so.
 I4  The values of one key have different versions, none above ``newest``; a deferred one is the
     newest.
 I5  A value has a time, and a deadline for it, if it is delayed or deferred and its time has not
@@ -23,6 +23,8 @@ I9  A shut queue has no put that waits, and no call to which nothing can come an
     has nothing in flight, deferred or delayed, no call that waits, and no deadline.
 I10 ``alarm`` is infinity unless a call waits, and then not later than the first deadline of any
     lease, delay or wait.
+I11 ``_late``, ``_deferred`` and ``_kinds`` are what one would count. No counter of what has been is
+    less than zero or what is there, and neither is one that follows from the others.
 """
 
 from __future__ import annotations
@@ -86,8 +88,9 @@ class Moves(Waiting):
 
     __slots__ = (
         *("_default", "_maxsize", "_event", "_phase", "_busy", "_ending"),
-        *("_keys", "_returned", "_arrived", "_grants", "_items", "_late", "_slots"),
-        *("_issuer", "_version", "_number"),
+        *("_keys", "_returned", "_arrived", "_grants", "_items", "_late", "_deferred", "_slots"),
+        *("_issuer", "_version", "_number", "began"),
+        *("_undelivered", "_releases", "_expiries", "_recalls", "_discards", "_timeouts"),
     )
 
     def __init__(
@@ -107,9 +110,15 @@ class Moves(Waiting):
         self._arrived = LinkedList()
         self._items = 0
         self._late = 0  # how many of them are delayed
-        self._grants: set[Grant] = set()
+        self._deferred = 0  # values, which are no items
+        self._grants: dict[Grant, None] = {}  # as a set that has an order
         self._slots: dict[int, Waiter] = {}  # puts that have a slot reserved, by ticket
         self._version = self._number = 0  # the latest that was given
+        self.began = -inf  # since when a time can be that was not read
+        # What has been, as far as it follows from nothing else (`Inspection.stats`).
+        self._undelivered = 0  # grants that did not come to be leases, or not yet
+        self._releases = self._expiries = self._recalls = 0  # how they ended, if not by an ack
+        self._discards = self._timeouts = 0
 
         self._default = inf
         if default_lease_timeout is not None:
@@ -199,29 +208,44 @@ class Moves(Waiting):
         those that want it, or takes its place in the line.
         """
         was, entry.state = entry.state, state
-        if was.late:
-            self._late -= 1
-            place = BACK
+        if was.held:
+            if was.late:
+                self._late -= 1
+                place = BACK
+            else:
+                self._deferred -= 1
         if state.lined:
             if entry.list is None:
                 waiter = self._claimant(entry, now) if self._waiters else None
                 if waiter is not None:
                     self._hand_over(entry, waiter, now)
-                elif place is BACK:
+                    return
+                entry.since = now
+                if place is BACK:
                     self._arrived.link_last(entry)
                 elif place is END:
                     self._returned.link_last(entry)
                 else:
-                    self._returned.link_first(entry)
-        elif state.late:
-            self._late += 1
+                    self._put_in_front(entry)
+        elif state.held:
+            if state.late:
+                self._late += 1
+            else:
+                self._deferred += 1
+
+    def _put_in_front(self, entry: Entry) -> None:
+        """It counts as long as the one behind it: so the first of a list is always its oldest."""
+        second: Entry | None = self._returned.first
+        if second is not None and second.since < entry.since:
+            entry.since = second.since
+        self._returned.link_first(entry)
 
     def _grant(self, entry: Entry, duration: float) -> Grant:
         """Turn the waiting copy of a key, which is out of the line, into one in flight."""
         move = entry.state.moves[ON_GRANT]
         entry.state = move.next
         grant = Grant()
-        self._grants.add(grant)
+        self._grants[grant] = None
         self._number = grant.number = self._number + 1
         grant.issuer = self._issuer
         grant.entry = entry
@@ -244,6 +268,7 @@ class Moves(Waiting):
         """The consumer has the lease, and the value as it stands: its clock starts."""
         grant.attempts = grant.attempt = grant.attempts + 1
         grant.seen = grant.version
+        grant.since = now
         if grant.duration != inf:
             self._start_clock(grant, grant.duration, now)
         key = grant.entry.key
@@ -256,7 +281,7 @@ class Moves(Waiting):
 
     def _end(self, grant: Grant, standing: Standing) -> object:
         """A copy is no longer in flight. Returns its value."""
-        self._grants.remove(grant)
+        del self._grants[grant]
         if grant.deadline is not None:
             self._stop_clock(grant)
         entry = grant.entry
@@ -334,14 +359,21 @@ class Moves(Waiting):
 
     def _reap(self, now: float) -> None:
         for deadline in self.deadlines.due(now):
-            owner = deadline.owner
+            owner, due = deadline.owner, deadline.time
             if isinstance(owner, Grant):
+                entry = owner.entry
                 if self.outbox.events is not None:
-                    self._tell("expire", now, owner.entry.key, owner.version, owner.number)
+                    self._tell("expire", now, entry.key, owner.version, owner.number)
+                self._expiries += 1
                 self._return(owner, EXPIRED, END, 0.0, now)
             elif isinstance(owner, Entry) and owner.time is deadline:
                 # (Not so if a lease that was due before has brought the value into the line.)
-                self._ripen(owner, now)
+                entry = owner
+                self._ripen(entry, now)
+            else:
+                continue
+            if entry.list is not None and entry.since > due:
+                entry.since = due  # whenever it is that somebody looks
         self._reckon()
         if self._ending:
             self._conclude(now)
@@ -359,6 +391,8 @@ class Moves(Waiting):
         """Give a copy to a call that waits: it is reserved until the call resumes."""
         waiter.grant = grant = self._grant(entry, waiter.duration)
         grant.waiter = waiter
+        grant.since = now
+        self._undelivered += 1
         self._wake(waiter, RESERVED)
         if self.outbox.events is not None:
             self._tell("reserve", now, entry.key, grant.version, grant.number, waiter.ticket)
@@ -418,7 +452,8 @@ class Moves(Waiting):
         for waiter in [*self._waiters.values()]:
             self._wake(waiter, outcomes.get(waiter.kind, ENDED))
         self._phase = CLOSED
-        for grant in sorted(self._grants, key=Grant.order, reverse=True):
+        self._recalls += len(self._grants)
+        for grant in [*self._grants][::-1]:
             if grant.waiter is not None:
                 grant.waiter.outcome = ENDED
                 grant.waiter.grant = None

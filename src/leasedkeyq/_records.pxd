@@ -17,6 +17,7 @@ cdef class Entry(Node):
     cdef public long long version
     cdef public long long attempts
     cdef public Deadline time
+    cdef public double since
     cdef public long long newest
     cdef public Grant leases
     cdef public LinkedList takers
@@ -37,6 +38,7 @@ cdef class Grant:
     cdef public long long attempt
     cdef public long long seen
     cdef public double duration
+    cdef public double since
     cdef public Deadline deadline
     cdef public Waiter waiter
     cdef public object standing

@@ -24,7 +24,7 @@ class Entry(Node):
 
     __slots__ = (
         *("key", "state", "value", "version", "attempts", "time"),
-        *("newest", "leases", "takers"),
+        *("since", "newest", "leases", "takers"),
     )
 
     key: object
@@ -35,6 +35,7 @@ class Entry(Node):
     version: int
     attempts: int
     time: Deadline | None
+    since: float  # when it came to its place in the line; minus infinity if no clock was read
     newest: int  # the version of the newest value that was accepted for the key
     leases: Grant | None  # the live ones, reserved ones included: the newest value first
     takers: LinkedList | None  # the takes that wait for the key
@@ -93,7 +94,7 @@ class Grant:
 
     __slots__ = (
         *("number", "issuer", "entry", "value", "version", "attempts", "attempt", "seen"),
-        *("duration", "deadline", "waiter", "standing", "older"),
+        *("duration", "since", "deadline", "waiter", "standing", "older"),
     )
 
     number: int  # of the grant, in the order of all grants of the queue
@@ -105,13 +106,11 @@ class Grant:
     attempt: int  # which of them the lease began with
     seen: int  # the version last seen through the lease
     duration: float  # as granted
+    since: float  # when it was delivered, and until then: reserved; as `Entry.since`
     deadline: Deadline | None  # of the lease; None for none, and while it is reserved
     waiter: Waiter | None  # for which it is reserved
     standing: Standing
     older: Grant | None  # the next of the key's live leases, by version
-
-    def order(self) -> int:
-        return self.number
 
 
 class Handle:

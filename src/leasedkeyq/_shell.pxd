@@ -4,7 +4,7 @@ from ._deadlines cimport Deadlines
 from ._machine cimport Machine
 from ._records cimport Outbox, Waiter
 
-cdef double inf, nan
+cdef double inf, nan, UNREAD
 cdef object AT_ONCE, NOWAIT, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
 
 
@@ -19,6 +19,7 @@ cdef class Shell:
     cdef public double _armed
     cdef public object _observer
     cdef public bint _telling
+    cdef public bint _asked
     cdef public double _untimed
 
     @cython.locals(now=double)

@@ -18,7 +18,7 @@ from asyncio import (
 from collections.abc import Callable
 from math import inf, nan
 from time import get_clock_info
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from weakref import ref
 
 from ._checks import AT_ONCE, InFlightPolicy, text
@@ -27,8 +27,11 @@ from ._moves import Delivery
 from ._records import Event, Snapshot, Waiter
 from ._waiting import NOWAIT, WouldWait
 from .lease import Lease
+from .stats import Stats
 
 T = TypeVar("T")
+
+UNREAD: Final = -inf  # the time of an operation for which nobody reads the clock
 
 
 class Shell:
@@ -36,7 +39,7 @@ class Shell:
 
     __slots__ = (
         *("__weakref__", "_machine", "_outbox", "_deadlines", "_always_timed"),
-        *("_loop", "_timer", "_armed", "_observer", "_telling", "_untimed"),
+        *("_loop", "_timer", "_armed", "_observer", "_telling", "_asked", "_untimed"),
     )
 
     def __init__(
@@ -54,6 +57,7 @@ class Shell:
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
         self._telling = False  # the observer is being called
+        self._asked = False  # for statistics, once at least
         self.observer = observer
         if self._outbox.events is not None:
             config = (default_lease_timeout, maxsize, if_in_flight)
@@ -102,7 +106,7 @@ class Shell:
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
         if get_running_loop() is not self._loop:
             self._check_loop()
-        now = self._loop.time() if self._deadlines.soonest != self._untimed else 0.0
+        now = self._loop.time() if self._deadlines.soonest != self._untimed else UNREAD
         try:
             self._machine.ack(lease, now)
         finally:
@@ -127,6 +131,20 @@ class Shell:
         """`deadline`, as a plain method. O(1). Spec: no action."""
         return self._do(self._machine.deadline, lease)
 
+    # -- looking at it -----------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """How much is in the queue, what has become of the rest, and how old it is.
+
+        It is a plain method, for observers and whoever else cannot wait; it may be awaited all the
+        same, as the rest of the introspection is. The first call has every operation read the clock
+        from then on, so that ages are exact: make it when the queue is new, if you want them.
+        O(1). Spec: no action.
+        """
+        self._asked = True
+        self._untimed = nan
+        return self._do(self._machine.stats)
+
     # -- what the coroutines are made of -----------------------------------------
 
     def _put(
@@ -135,7 +153,7 @@ class Shell:
         if get_running_loop() is not self._loop:
             self._check_loop()
         timed = delay is not AT_ONCE or (timeout is not None and timeout is not NOWAIT)
-        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else 0.0
+        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else UNREAD
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
@@ -150,7 +168,7 @@ class Shell:
             self._check_loop()
         timed = timeout is not None and timeout is not NOWAIT
         timed = timed or self._always_timed or lease_timeout is not None
-        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else 0.0
+        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else UNREAD
         try:
             call = self._machine.get(timeout, lease_timeout, now)
             if type(call) is Waiter:
@@ -188,7 +206,7 @@ class Shell:
         if get_running_loop() is not self._loop:
             self._check_loop()
         timed = waiter.duration != inf or waiter.kind == "put"  # which may have a delay
-        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else 0.0
+        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else UNREAD
         try:
             return self._machine.resume(waiter, now)
         finally:
@@ -215,6 +233,7 @@ class Shell:
         loop = get_running_loop()
         if self._loop is None:
             self._loop = loop
+            self._machine.began = loop.time()
         if loop is not self._loop:
             raise RuntimeError(
                 f"{self!r} belongs to the event loop in which it was first used, and this is"
@@ -281,7 +300,8 @@ class Shell:
         self._outbox.events = None if observer is None else []
         # What `soonest` is when there is no need to read the clock. An observer wants the time of
         # everything, and nothing equals NaN.
-        self._untimed = inf if observer is None else nan
+        # So do ages, once somebody has asked for them.
+        self._untimed = inf if observer is None and not self._asked else nan
 
     def _tell(self) -> None:
         """Tell what an operation that is over has done; whatever comes of it is no business of its.

@@ -3,6 +3,7 @@ cimport cython
 
 @cython.final
 cdef class State:
+    cdef public bint held
     cdef public bint late
     cdef public bint lined
     cdef public list moves

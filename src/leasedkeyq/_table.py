@@ -21,12 +21,15 @@ from typing import Final, cast
 class State:
     """What the queue holds of a key; the table is at the head of this file."""
 
-    __slots__ = ("late", "lined", "moves", "name")
+    __slots__ = ("held", "late", "lined", "moves", "name")
 
-    def __init__(self, name: str, lined: bool = False, late: bool = False) -> None:
+    def __init__(
+        self, name: str, lined: bool = False, late: bool = False, held: bool = False
+    ) -> None:
         self.name = name
         self.lined = lined  # the waiting value is in the line
         self.late = late  # the waiting value is delayed
+        self.held = held or late  # the waiting value is delayed or deferred
         self.moves: list[Move] = []  # by the number of the event: the state's row of `TABLE`
 
 
@@ -63,7 +66,7 @@ ABSENT: Final = State("ABSENT")
 AVAILABLE: Final = State("AVAILABLE", lined=True)
 DELAYED: Final = State("DELAYED", late=True)
 LEASED: Final = State("LEASED")
-DEFERRED: Final = State("DEFERRED")
+DEFERRED: Final = State("DEFERRED", held=True)
 BUFFERED: Final = State("BUFFERED", lined=True)
 BUFFERED_DELAYED: Final = State("BUFFERED_DELAYED", late=True)
 

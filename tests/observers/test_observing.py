@@ -145,8 +145,10 @@ async def test_to_observe_can_begin_and_end_at_any_time() -> None:
         Queue(observer="no")  # type: ignore[arg-type]
 
 
+@pytest.mark.req("STAT-6")
 async def test_without_an_observer_nothing_is_told_and_no_clock_is_read() -> None:
     queue = Queue()
+    await queue.start()  # in which it notes when it began
     loop = running()
     reads = 0
     time = loop.time
@@ -166,6 +168,18 @@ async def test_without_an_observer_nothing_is_told_and_no_clock_is_read() -> Non
     _, _, lease = await queue.get()
     await queue.ack(lease)
     assert reads == 3
+    queue.observer = None
+    await queue.put("a", 1)
+    assert reads == 3
+    queue.stats()
+    await queue.put("a", 1)
+    _, _, lease = await queue.get()
+    await queue.ack(lease)
+    assert (reads, queue._outbox.events) == (7, None)
+    queue.observer = Seen()
+    queue.observer = None
+    await queue.put("a", 1)
+    assert reads == 8  # as long as it lives
 
 
 # -- an observer that misbehaves --------------------------------------------------------

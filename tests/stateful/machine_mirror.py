@@ -19,6 +19,7 @@ import gc
 import sys
 from collections.abc import Callable
 from copy import copy
+from dataclasses import asdict
 from math import inf, nan
 from types import FrameType
 from typing import Any, ClassVar
@@ -89,6 +90,7 @@ class MachineMirror(Mirror):
     kind = "machine"
     template = PROGRAM
     snapshot = "machine.snapshot(now)"
+    statistics = "machine.stats(now)"
     health = "machine.check_invariants()"
 
     def open(self, arguments: str) -> None:

@@ -10,7 +10,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from math import inf, nan
 from types import CodeType
@@ -142,6 +142,15 @@ def seen(snapshot: Any, gone: list[int]) -> tuple[Any, ...]:
     return tuple(shown)
 
 
+def counted(stats: Any, snapshot: Any, gone: list[int], ages: bool) -> dict[str, Any]:
+    """Statistics as the model has them, likewise without those calls; and with ages, if exact."""
+    shown: dict[str, Any] = asdict(stats)
+    for ticket, kind, *_ in snapshot[7]:
+        if ticket in gone and f"waiting_{kind}s" in shown:
+            shown[f"waiting_{kind}s"] -= 1
+    return {name: shown[name] for name in shown if ages or not name.endswith("_age")}
+
+
 @cache
 def _compiled(source: str) -> CodeType:
     return compile(source, "<step>", "eval")
@@ -186,6 +195,8 @@ class Mirror(Counted):
     template: ClassVar[str]  # of the program
     indent: ClassVar[str] = ""  # of its steps
     snapshot: ClassVar[str]  # the source of one
+    statistics: str  # the source of them
+    exact = True  # as to ages, or merely never too low
     health: ClassVar[str]  # the source of the check
     now = 0.0
     failed = False  # then there is nothing more to compare
@@ -200,7 +211,7 @@ class Mirror(Counted):
         self.values = 0
         self.inside: list[Outcome] = []  # what was done in the midst of an operation
         self.found = Outcome()  # the state at that moment; an error if there was none to be seen
-        helpers = (copy, plain, seen, inf, nan, Key, Value, Trouble, UUID)
+        helpers = (copy, plain, seen, counted, asdict, inf, nan, Key, Value, Trouble, UUID)
         self.in_names: dict[str, Any] = {getattr(it, "__name__", repr(it)): it for it in helpers}
         self.in_names |= {"boom": keys.boom, "frozen": keys.frozen, "Lease": self.package.Lease}
         self.in_names["intrude"] = self.intrude
@@ -271,7 +282,7 @@ class Mirror(Counted):
     def program(self) -> str:
         """The steps as a program."""
         steps = "\n".join(self.indent + line for line in self.lines)
-        parts = (keys.BoomError, Trouble, Key, keys.boom, Value, keys.frozen, plain, seen)
+        parts = (keys.BoomError, Trouble, Key, keys.boom, Value, keys.frozen, plain, seen, counted)
         helpers = "\n\n".join(inspect.getsource(part) for part in parts)
         return self.template.format(
             package=self.package.PACKAGE, helpers=helpers, snapshot=self.snapshot, steps=steps
@@ -473,6 +484,7 @@ class Mirror(Counted):
         dropped=rarely,
     )
     def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
+        self.asked = policy in ("update", "defer")  # for statistics, from the beginning
         self.dropped = dropped  # the queue ends without being closed
         self.model = Model(default, maxsize, policy)
         opened = outcome(self.open, f"{default}, {maxsize}, {policy!r}")
@@ -960,6 +972,7 @@ class Mirror(Counted):
         checked = outcome(self.evaluate, self.health)
         if checked.error:
             self.fail(f"broken: {checked.error}", self.health, checked.error)
+        self.agree_on_statistics()
         for call, twin in self.unfinished():
             told = twin.outcome != "WAITING"
             if not twin.cancelled and self.was_told(call) != told:
@@ -968,6 +981,25 @@ class Mirror(Counted):
         self.check()
         self.check_values()
         self.census()
+
+    def agree_on_statistics(self) -> None:
+        self.count(f"{self.kind}: stats" if self.exact else "")
+        meant = self.model.stats(self.now)
+        expected = {name: meant[name] for name in meant if self.exact or not name.endswith("_age")}
+        shown = f"(do(lambda: {self.snapshot}), {self.gone()}, {self.exact})"
+        line = f"assert (s := counted(do(lambda: {self.statistics}), *{shown})) == {expected}, s"
+        came_to = [
+            self.do(self.evaluate(f"lambda: {it}")) for it in (self.statistics, self.snapshot)
+        ]
+        stats, snapshot = (one.value for one in came_to)
+        actual = counted(stats, snapshot, self.gone(), self.exact)
+        if actual != expected:
+            self.fail(f"the statistics show {actual}\nand the model {expected}", line)
+        for name in ("oldest_available_age", "oldest_lease_age"):
+            age, least = getattr(stats, name), meant[name]
+            if (age is None) != (least is None) or (age or 0) < (least or 0):
+                line = f"assert ({self.statistics}.{name} or 0) >= {least or 0}"
+                self.fail(f"{name} is {age}, and in the model {least}", line)
 
     def check_values(self) -> None:
         """Nobody keeps a value that is done with, or was replaced."""

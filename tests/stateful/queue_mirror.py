@@ -31,6 +31,7 @@ import weakref
 from asyncio import CancelledError
 from collections.abc import Callable
 from copy import copy
+from dataclasses import asdict
 from math import inf, nan
 from types import FrameType
 from typing import Any, ClassVar
@@ -161,10 +162,14 @@ class QueueMirror(Mirror):
         self.in_names["CancelledError"] = CancelledError
         with self.loop:
             self.execute(f"queue = LeasedKeyQueue({arguments})")
+            if self.asked:
+                self.execute("queue.stats()")
             self.execute("other = LeasedKeyQueue()")
             self.execute("other.put_nowait(Key('a'), 0)")
             self.execute("foreign = other.get_nowait()[2]")
         self.queue = self.in_names["queue"]
+        self.exact = self.asked
+        self.statistics = "queue.stats()" if self.asked else "queue._do(queue._machine.stats)"
 
     def set_clock(self, now: float) -> None:
         super().set_clock(now)

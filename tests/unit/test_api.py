@@ -57,12 +57,14 @@ PLAIN = {
     "extend_nowait": "(lease, timeout=None)",
     "superseded_nowait": "(lease)",
     "deadline_nowait": "(lease)",
+    "stats": "()",
 }
 # What is made of these, with tests of its own in tests/jobs.
 JOBS = {"job", "get_many", "ack_many"}
 OF_JOBS = {"DeadLetter", "Job", "LeaseLostError", "backoff", "run_workers"}
 # What looks at it, with tests in tests/observers.
 SEEN = {"observer"}
+OF_STATISTICS = {"Stats"}
 OF_OBSERVERS = {"Event", "FileRecorder", "FlightRecorder", "LogObserver", "Observer", "Observers"}
 
 
@@ -166,6 +168,7 @@ def test_the_package_exports_what_the_reference_names_and_the_additions() -> Non
         "QueueClosedError",
         *OF_JOBS,
         *OF_OBSERVERS,
+        *OF_STATISTICS,
     }
     assert len(package.__all__) == len(expected)
     assert set(package.__all__) == expected
@@ -182,8 +185,10 @@ def test_the_package_has_no_other_public_name_but_its_modules() -> None:
         "observing",
         "recording",
         "checking",
+        "stats",
     } | {
         "otel",
+        "top",
     }
     assert all(isinstance(getattr(package, name), types.ModuleType) for name in public)
 

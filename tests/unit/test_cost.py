@@ -145,6 +145,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "put, to wait": (lambda stock: stock.full().queue.put("k", 0, timeout=LONG), begin),
     "get": plain("get", 5),
+    "stats": (nothing, lambda queue, _: queue.stats()),
     "get_nowait": (nothing, lambda queue, _: queue.get_nowait()),
     "take": plain("take", ("item", 5)),
     "take_nowait": (nothing, lambda queue, _: queue.take_nowait(("item", 5), lease_timeout=LONG)),
