@@ -1,6 +1,6 @@
 cimport cython
 
-from ._moves cimport Moves
+from ._phases cimport Phases
 from ._records cimport Entry, Grant, Handle
 
 
@@ -8,7 +8,7 @@ cdef object ACKED, CLOSED, EXPIRED, LIVE, leased
 cdef type Lease
 
 
-cdef class Inspection(Moves):
+cdef class Inspection(Phases):
     cpdef reap(self, double now)
     @cython.locals(grant=Grant, held=Handle)
     cdef Grant _live(self, lease)

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from ._checks import leased, text
-from ._moves import Moves
+from ._phases import Phases
 from ._records import (
     ACKED,
     CLOSED,
@@ -33,7 +33,7 @@ from .lease import Lease
 from .stats import Stats
 
 
-class Inspection(Moves):
+class Inspection(Phases):
     """What can be seen of a queue. A part of `Machine`."""
 
     __slots__ = ()

@@ -14,7 +14,8 @@ from math import inf
 from ._checks import AT_ONCE, delay_seconds, lease_seconds, put_event, seconds, text
 from ._inspection import Inspection
 from ._linkedlist import LinkedList
-from ._moves import Delivery, called_from_within
+from ._moves import Delivery
+from ._phases import called_from_within
 from ._records import (
     ACKED,
     BACK,
@@ -199,13 +200,13 @@ class Machine(Inspection):
             if outcome is RESERVED:
                 self._resume_put(waiter, now)
                 return None
+            self._tidy(waiter)  # runs the key's own code: before it is counted
             if outcome is TIMED_OUT:
                 self._timeouts += 1
             if waiter.kind == "drain":
                 return outcome is DONE
             if outcome is DONE:
                 return None
-            self._tidy(waiter)
             if outcome is TIMED_OUT:
                 raise too_late(waiter.kind, waiter.key, None, waiter.timeout)
             end = "closed" if self._phase is CLOSED else "shut down"

@@ -12,7 +12,7 @@ cdef tuple POLICIES
 cdef int LEASES, VALUES, ON_GRANT, ON_RETURN, ON_RETURN_LAST, ON_RIPEN
 cdef State ABSENT, LEASED
 cdef object ADD, MERGE, REFUSE, RETURN, REVISE
-cdef object BACK, END, FRONT, CLOSED, OPEN, SHUT, DONE, ENDED, LEFT, RESERVED, EXPIRED, LIVE, RELEASED
+cdef object BACK, END, LIVE, OPEN, RESERVED
 
 cdef type Lease
 
@@ -43,7 +43,6 @@ cdef class Moves(Waiting):
     cdef public long long _discards
     cdef public long long _timeouts
 
-    cdef _begin(self, double now, bint puts)
     @cython.locals(entry=Entry, move=Move, newest=Grant, version=cython.longlong)
     cdef bint _store(self, key, value, int event, double delay, double now) except -1
     @cython.locals(was=State, waiter=Waiter)
@@ -66,8 +65,6 @@ cdef class Moves(Waiting):
     @cython.locals(deadline=Deadline)
     cdef _stop_clock(self, Grant grant)
     cdef _unset(self, Deadline deadline)
-    @cython.locals(deadline=Deadline, due=double, entry=Entry)
-    cdef _reap(self, double now)
     @cython.locals(move=Move)
     cdef _ripen(self, Entry entry, double now)
     @cython.locals(grant=Grant)
@@ -77,5 +74,3 @@ cdef class Moves(Waiting):
     cdef _offer_slots(self, double now)
     @cython.locals(entry=Entry)
     cdef _tidy(self, Waiter waiter)
-    @cython.locals(waiter=Waiter)
-    cdef _conclude(self, double now, Entry entry=*)

@@ -29,9 +29,8 @@ I11 ``_late``, ``_deferred`` and ``_kinds`` are what one would count. No counter
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import inf
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 from ._checks import bound, lease_seconds, put_event, text
 from ._deadlines import Deadline
@@ -39,18 +38,10 @@ from ._keys import KeyMap
 from ._linkedlist import LinkedList
 from ._records import (
     BACK,
-    CLOSED,
-    DONE,
     END,
-    ENDED,
-    EXPIRED,
-    FRONT,
-    LEFT,
     LIVE,
     OPEN,
-    RELEASED,
     RESERVED,
-    SHUT,
     Entry,
     Grant,
     Place,
@@ -75,7 +66,7 @@ from ._table import (
 )
 from ._tokens import Issuer
 from ._waiting import Waiting
-from .errors import KeyAlreadyInFlightError, QueueClosedError
+from .errors import KeyAlreadyInFlightError
 from .lease import Lease
 
 Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
@@ -125,43 +116,6 @@ class Moves(Waiting):
             self._default = lease_seconds("default_lease_timeout", default_lease_timeout)
         self._maxsize = bound(maxsize)
         self._event = put_event(if_in_flight)
-
-    @property
-    def busy(self) -> bool:
-        """Whether an operation is under way, so that no other may begin."""
-        return self._busy
-
-    def _begin(self, now: float, puts: bool) -> None:
-        """What is due is carried out, and the queue is open for it."""
-        if now >= self.deadlines.soonest:
-            self._reap(now)
-        if self._phase is CLOSED:
-            raise QueueClosedError(
-                "the queue is closed: only the introspection methods still answer"
-            )
-        if self._phase is SHUT and puts:
-            raise QueueClosedError(
-                "the queue is shut down: it takes no more puts, and works off what it holds"
-            )
-
-    def _enter(self, now: float) -> Self:
-        """Begin an operation that need not be fast: `with self._enter(now)`."""
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
-        try:
-            if now >= self.deadlines.soonest:
-                self._reap(now)
-        except BaseException:
-            self._busy = False
-            raise
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._busy = False
 
     # -- values and leases -------------------------------------------------------
 
@@ -357,27 +311,6 @@ class Moves(Waiting):
             if self.outbox.alarm != inf:
                 self._reckon()
 
-    def _reap(self, now: float) -> None:
-        for deadline in self.deadlines.due(now):
-            owner, due = deadline.owner, deadline.time
-            if isinstance(owner, Grant):
-                entry = owner.entry
-                if self.outbox.events is not None:
-                    self._tell("expire", now, entry.key, owner.version, owner.number)
-                self._expiries += 1
-                self._return(owner, EXPIRED, END, 0.0, now)
-            elif isinstance(owner, Entry) and owner.time is deadline:
-                # (Not so if a lease that was due before has brought the value into the line.)
-                entry = owner
-                self._ripen(entry, now)
-            else:
-                continue
-            if entry.list is not None and entry.since > due:
-                entry.since = due  # whenever it is that somebody looks
-        self._reckon()
-        if self._ending:
-            self._conclude(now)
-
     def _ripen(self, entry: Entry, now: float) -> None:
         self._unset_time(entry)
         if self.outbox.events is not None:
@@ -419,104 +352,3 @@ class Moves(Waiting):
             return
         if self._keys.find(entry.key) is entry:
             self._keys.remove(entry)
-
-    # -- the end -----------------------------------------------------------------
-
-    def _shut(self, now: float, action: str) -> None:
-        if self._phase is not OPEN:
-            return
-        self._phase = SHUT
-        if self.outbox.events is not None:
-            self._tell(action, now)
-        for waiter in [*self._putters]:
-            self._wake(waiter, ENDED)
-        self._revoke_slots()
-        for waiter in [*self._waiters.values()]:
-            if waiter.entry is not None and waiter.entry.state is ABSENT:
-                self._wake(waiter, ENDED)
-        self._conclude(now)
-
-    def _revoke_slots(self) -> None:
-        self._items -= len(self._slots)
-        for waiter in self._slots.values():
-            waiter.outcome = ENDED
-        self._slots.clear()
-
-    def _close(self, now: float, action: str) -> None:
-        if self.outbox.events is not None:
-            self._tell(action, now)
-        drained = DONE if self._drained() else ENDED
-        self._revoke_slots()
-        joined = DONE if self._items == 0 else ENDED
-        outcomes = {"drain": drained, "join": joined}
-        for waiter in [*self._waiters.values()]:
-            self._wake(waiter, outcomes.get(waiter.kind, ENDED))
-        self._phase = CLOSED
-        self._recalls += len(self._grants)
-        for grant in [*self._grants][::-1]:
-            if grant.waiter is not None:
-                grant.waiter.outcome = ENDED
-                grant.waiter.grant = None
-            self._return(grant, RELEASED, FRONT, 0.0, now)
-        for deadline in sorted(self.deadlines, key=Deadline.key):
-            entry = deadline.owner  # all leases have ended
-            assert isinstance(entry, Entry)
-            self._ripen(entry, now)
-        self.deadlines.clear()
-        self._waits.clear()
-        self._ending = False
-
-    def _drained(self) -> bool:
-        """Whether nothing is in the line, in flight or deferred."""
-        line = self._returned.first is not None or self._arrived.first is not None
-        return not line and not self._grants
-
-    def _conclude(self, now: float, entry: Entry | None = None) -> None:
-        """After a change: end the calls that wait for the end, or to which nothing can come.
-
-        ``entry``: the key that may have lost its last value.
-        """
-        calls: Iterable[Waiter] = ()
-        if self._items == 0:
-            calls = [*self._waiters.values()]
-        elif self._phase is SHUT and entry is not None and entry.state is ABSENT:
-            calls = [*(entry.takers or ())]
-        for waiter in calls:
-            if waiter.kind == "join":
-                self._wake(waiter, DONE)
-            elif self._phase is SHUT and waiter.kind != "drain":
-                self._wake(waiter, ENDED)
-        if self._joiners.first is not None and self._drained():
-            for waiter in [*self._joiners]:
-                if waiter.caller.cancelled():
-                    self._pass_over(waiter, now)
-            if [waiter for waiter in self._joiners if waiter.kind == "drain"]:
-                self._close(now, "end")
-        self._ending = self._phase is SHUT or self._joiners.first is not None
-
-    def __del__(self) -> None:
-        """Undo the links: they are reference cycles, and the collector may be off."""
-        for grant in self._grants:
-            if grant.waiter is not None:
-                grant.waiter.grant = None
-                grant.waiter.outcome = LEFT
-            grant.value = grant.waiter = grant.older = grant.deadline = None
-        for waiter in [*self._waiters.values(), *self._slots.values()]:
-            waiter.outcome = LEFT  # its coroutine may yet be closed
-            waiter.deadline = None
-        for entry in self._keys.values():
-            entry.value = entry.leases = entry.time = None
-            if entry.takers is not None:
-                entry.takers.clear()
-                entry.takers = None
-        for calls in (self._returned, self._arrived, self._getters, self._putters, self._joiners):
-            calls.clear()
-        self.deadlines.clear()
-        self._waits.clear()
-
-
-def called_from_within() -> RuntimeError:
-    return RuntimeError(
-        "the queue was called from within one of its own operations, by a key's __hash__ or __eq__,"
-        " a finalizer or a signal handler: it changed nothing; call it when that is over"
-    )

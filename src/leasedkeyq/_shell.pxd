@@ -3,24 +3,18 @@ cimport cython
 from ._deadlines cimport Deadlines
 from ._machine cimport Machine
 from ._records cimport Outbox, Waiter
+from ._telling cimport Telling
 
-cdef double inf, nan, UNREAD
+cdef double inf, UNREAD
 cdef object AT_ONCE, NOWAIT, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
 
 
-cdef class Shell:
+cdef class Shell(Telling):
     cdef object __weakref__
-    cdef public Machine _machine
-    cdef public Outbox _outbox
     cdef public Deadlines _deadlines
     cdef public bint _always_timed
-    cdef public object _loop
     cdef public object _timer
     cdef public double _armed
-    cdef public object _observer
-    cdef public bint _telling
-    cdef public bint _asked
-    cdef public double _untimed
 
     @cython.locals(now=double)
     cpdef ack_nowait(self, lease)

@@ -24,7 +24,8 @@ from weakref import ref
 from ._checks import AT_ONCE, InFlightPolicy, text
 from ._machine import Machine
 from ._moves import Delivery
-from ._records import Event, Snapshot, Waiter
+from ._records import Event, Waiter
+from ._telling import Telling
 from ._waiting import NOWAIT, WouldWait
 from .lease import Lease
 from .stats import Stats
@@ -34,13 +35,10 @@ T = TypeVar("T")
 UNREAD: Final = -inf  # the time of an operation for which nobody reads the clock
 
 
-class Shell:
+class Shell(Telling):
     """What a queue does without waiting. To be subclassed by `LeasedKeyQueue`."""
 
-    __slots__ = (
-        *("__weakref__", "_machine", "_outbox", "_deadlines", "_always_timed"),
-        *("_loop", "_timer", "_armed", "_observer", "_telling", "_asked", "_untimed"),
-    )
+    __slots__ = ("__weakref__", "_always_timed", "_armed", "_deadlines", "_timer")
 
     def __init__(
         self,
@@ -49,15 +47,11 @@ class Shell:
         if_in_flight: InFlightPolicy,
         observer: Callable[[Any, list[Event]], object] | None,
     ) -> None:
-        self._machine = Machine(default_lease_timeout, maxsize, if_in_flight)
-        self._outbox = self._machine.outbox
+        super().__init__(Machine(default_lease_timeout, maxsize, if_in_flight))
         self._deadlines = self._machine.deadlines
         self._always_timed = default_lease_timeout is not None and default_lease_timeout != inf
-        self._loop: Any = None  # once it has worked in one
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
-        self._telling = False  # the observer is being called
-        self._asked = False  # for statistics, once at least
         self.observer = observer
         if self._outbox.events is not None:
             config = (default_lease_timeout, maxsize, if_in_flight)
@@ -246,7 +240,7 @@ class Shell:
         while outbox.changed and not self._machine.busy:
             outbox.changed = False
             if outbox.events:
-                self._tell()
+                self._tell_observer()
             while outbox.woken:
                 future: Any = outbox.woken.popleft().caller
                 try:
@@ -282,63 +276,6 @@ class Shell:
         finally:
             self._deliver(now + _resolution(self._loop) if early else -inf)
 
-    # -- the observer ----------------------------------------------------------------
-
-    @property
-    def observer(self) -> Callable[[Any, list[Event]], object] | None:
-        """Who is told what happens, from now on; None for nobody.
-
-        To set it to what can't be called is a TypeError. O(1). Spec: no action.
-        """
-        return self._observer
-
-    @observer.setter
-    def observer(self, observer: Callable[[Any, list[Event]], object] | None) -> None:
-        if observer is not None and not callable(observer):
-            raise TypeError(f"an observer must be callable, or None, not {text(observer)}")
-        self._observer = observer
-        self._outbox.events = None if observer is None else []
-        # What `soonest` is when there is no need to read the clock. An observer wants the time of
-        # everything, and nothing equals NaN.
-        # So do ages, once somebody has asked for them.
-        self._untimed = inf if observer is None and not self._asked else nan
-
-    def _tell(self) -> None:
-        """Tell what an operation that is over has done; whatever comes of it is no business of its.
-
-        What is done from within the observer is told when that has returned.
-        """
-        if self._telling:
-            return
-        self._telling = True
-        try:
-            while self._observer is not None and self._outbox.events:
-                events, self._outbox.events = self._outbox.events, []
-                try:
-                    self._observer(self, events)
-                except BaseException as error:  # noqa: BLE001 (it is passed on to the loop)
-                    self._report(error)
-        finally:
-            self._telling = False
-
-    def _state(self) -> Snapshot | None:
-        """The state that the events have led to that were told so far; None if more are to come.
-
-        For a recorder, so nothing that is due is carried out. O(n).
-        """
-        return None if self._outbox.events else self._machine.snapshot(-inf)
-
-    def _report(self, error: BaseException) -> None:
-        """Have the loop deal with it in a turn of its own, as with an error in a callback."""
-        said = f"the observer of {self!r} raised: the operation that it was told of has been done"
-        context = {"message": said, "exception": error}
-        if self._loop.is_closed():
-            self._loop.call_exception_handler(context)
-        elif isinstance(error, (SystemExit, KeyboardInterrupt)):
-            self._loop.call_soon(_raise, error)
-        else:
-            self._loop.call_soon(self._loop.call_exception_handler, context)
-
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} lives in one event loop and cannot be copied or pickled")
 
@@ -350,10 +287,6 @@ def _resolution(loop: AbstractEventLoop) -> float:
     """The step of a loop's clock, in seconds."""
     resolution: float = getattr(loop, "_clock_resolution", get_clock_info("monotonic").resolution)
     return resolution
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def _ring(queue: ref[Shell]) -> None:

@@ -436,7 +436,7 @@ def _(o: Any, self: Any, *given: Any) -> Any:
     return o(self, *given)
 
 
-@bug("Moves._enter", "whatever is called in the midst of an operation is done")
+@bug("Phases._enter", "whatever is called in the midst of an operation is done")
 def _(o: Any, self: Any, now: float) -> Any:
     self._busy = False
     return o(self, now)
@@ -622,29 +622,29 @@ def _(o: Any, self: Any, now: float) -> None:
         self._wake(waiter, pure().module("_records").ENDED)
 
 
-@bug("Moves._conclude", "calls of a shut queue end too late")
+@bug("Phases._conclude", "calls of a shut queue end too late")
 def _(o: Any, self: Any, now: float, entry: Any = None) -> None:
     if self._phase.value != "shut" or self._joiners.first is not None:
         o(self, now, entry)
 
 
-@bug("Moves._conclude", "a take of a shut queue does not see that its key is gone")
+@bug("Phases._conclude", "a take of a shut queue does not see that its key is gone")
 def _(o: Any, self: Any, now: float, _entry: Any = None) -> None:
     o(self, now)
 
 
-@bug("Moves._revoke_slots", "shutdown lets puts go on that have a slot")
+@bug("Phases._revoke_slots", "shutdown lets puts go on that have a slot")
 def _(o: Any, self: Any) -> None:
     if self._phase.value == "closed":
         o(self)
 
 
-@bug("Moves._drained", "drain forgets what is in flight, and so what is deferred")
+@bug("Phases._drained", "drain forgets what is in flight, and so what is deferred")
 def _(_o: Any, self: Any) -> bool:
     return self._returned.first is self._arrived.first is None
 
 
-@bug("Moves._drained", "drain waits for what is delayed")
+@bug("Phases._drained", "drain waits for what is delayed")
 def _(_o: Any, self: Any) -> bool:
     return bool(self._items == 0)
 
