@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import async_solipsism
 
@@ -13,6 +13,8 @@ TICK = 1e-6  # the resolution of the clock
 
 class VirtualLoop(async_solipsism.EventLoop):  # type: ignore[misc]
     """An event loop in virtual time that cannot be closed once anything complained to it."""
+
+    tick = TICK  # of its clock
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,10 +50,10 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
 
 def running() -> VirtualLoop:
-    """The loop that runs."""
+    """The loop that runs: this one, or `VirtualUvLoop`, which has what its tests need of it."""
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    return loop
+    assert hasattr(loop, "jump"), "it runs in real time"
+    return cast(VirtualLoop, loop)
 
 
 def jump(seconds: float) -> None:
@@ -66,5 +68,5 @@ async def ticks(number: int) -> None:
 
 
 async def quiet() -> None:
-    """Let everything run that can run without time passing (a `TICK` passes)."""
-    await asyncio.sleep(TICK)
+    """Let everything run that can run without time passing (one tick of the clock passes)."""
+    await asyncio.sleep(running().tick)

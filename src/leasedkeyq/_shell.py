@@ -17,7 +17,6 @@ from asyncio import (
 )
 from collections.abc import Callable
 from math import inf, nan
-from time import get_clock_info
 from typing import Any, Final, NoReturn, TypeVar
 from weakref import ref
 
@@ -284,8 +283,8 @@ class Shell(Telling):
 
 
 def _resolution(loop: AbstractEventLoop) -> float:
-    """The step of a loop's clock, in seconds."""
-    resolution: float = getattr(loop, "_clock_resolution", get_clock_info("monotonic").resolution)
+    """The step of a loop's clock, in seconds. One that does not tell is uvloop: a millisecond."""
+    resolution: float = getattr(loop, "_clock_resolution", 0.001)
     return resolution
 
 

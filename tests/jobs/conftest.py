@@ -1,4 +1,4 @@
-"""Every test runs in virtual time; where asyncio has eager tasks, with them too."""
+"""Every test runs in virtual time: on asyncio's loop and on uvloop, and with eager tasks, too."""
 
 import asyncio
 import sys
@@ -8,17 +8,27 @@ from collections.abc import Callable
 from tests.virtual import VirtualLoop
 
 
-class EagerLoop(VirtualLoop):
+def eager(make: Callable[[], AbstractEventLoop]) -> Callable[[], AbstractEventLoop]:
     """Each task runs up to its first wait in the very call that makes it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def make_eager() -> AbstractEventLoop:
+        loop = make()
         if sys.version_info >= (3, 12):
-            self.set_task_factory(asyncio.eager_task_factory)
+            loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    return make_eager
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
     loops: dict[str, Callable[[], AbstractEventLoop]] = {"virtual": VirtualLoop}
+    if sys.platform != "win32":
+        from tests.virtual_uv import VirtualUvLoop  # noqa: PLC0415 (there is none for Windows)
+
+        loops["uvloop"] = VirtualUvLoop
     if sys.version_info >= (3, 12):
-        loops["eager"] = EagerLoop
+        loops |= {f"{name}, eager": eager(make) for name, make in loops.items()}
     return loops
+
+
+collect_ignore = ["test_uvloop.py"] if sys.platform == "win32" else []
