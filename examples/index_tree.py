@@ -3,11 +3,10 @@
     python examples/index_tree.py [FOLDER]
 
 A producer puts every file's path into the queue, which has a bound; the value is the revision of
-the file that is to be indexed. Workers lease a path, digest the file, enter the digest into the
-index and acknowledge. Meanwhile things go wrong, at random: workers are cancelled in the middle of
-a job, workers stall until their lease has run out, jobs fail and are tried again after a pause,
-files change while they are being worked on. In the end the index is compared with a plain walk of
-the same tree.
+the file that is to be indexed. Workers digest the files. Meanwhile things go wrong, at random:
+workers are cancelled in the middle of a job, workers stall until their lease has run out, jobs
+fail once or always, files change while they are being worked on. In the end the index is compared
+with a plain walk of the same tree.
 """
 
 import os
@@ -19,46 +18,42 @@ if __name__ == "__main__":
 
 import asyncio
 import hashlib
+import logging
 import random
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import Progress
+from rich.table import Column, Table
 
-from leasedkeyq import Lease, LeasedKeyQueue, LeaseExpiredError
+from leasedkeyq import Event, Job, LeasedKeyQueue, backoff, run_workers
 
-CHUNK = 1 << 18
 PASSED_OVER = {"__pycache__", "site-packages"}  # rewritten at any time; not the standard library
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
-UNREADABLE = "unreadable"
-ENDS = ("acks", "releases", "expiries")  # of a lease
 MAXSIZE = 1000
-ATTEMPTS = 4  # after which a file that cannot be read is given up
-PAUSE = 0.01  # seconds, doubled with every attempt
+ATTEMPTS = 8  # after which a file is given up
+ENDS = ("ack", "release", "expire")  # of a lease
 
-console = Console(markup=False, emoji=False)  # a file may have any name
+console = Console(markup=False, emoji=False, highlight=False)  # a file may have any name
+say = partial(console.print, soft_wrap=True)
+logging.getLogger("leasedkeyq").setLevel(logging.ERROR)  # lost leases are no news here
 
 
 class Fault(Enum):
     CANCELLED = "worker cancelled in the middle of a job"
     STALLED = "worker stalled past its lease"
     FAILED = "job failed for once"
+    HOPELESS = "job failed for good: a dead letter"
     PUT_AGAIN = "file put again while in work"
-
-
-class Entry(NamedTuple):
-    """What the index says of a file."""
-
-    revision: int
-    digest: str
-    attempt: int
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -67,6 +62,14 @@ def walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(set(folders) - PASSED_OVER)
         paths = (Path(parent, name) for name in sorted(files))
         yield from filter(os.path.isfile, paths)  # Path.is_file() may raise
+
+
+def digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def deal_faults(seed: int) -> Iterator[Fault | None]:
@@ -80,154 +83,129 @@ def deal_faults(seed: int) -> Iterator[Fault | None]:
         hand = [*Fault, *[None] * (100 - len(Fault))]
 
 
+@dataclass
 class Indexer:
-    def __init__(self, folder: Path, workers: int, lease_timeout: float, seed: int) -> None:
-        self.folder = folder
-        self.workers = workers
-        self.lease_timeout = lease_timeout
-        self.seed = seed
-        self.index: dict[Path, Entry] = {}
-        self.planned: dict[Path, Fault] = {}  # goes wrong at the file's first lease
-        self.injected: dict[Path, Fault] = {}
-        self.newest: dict[Path, int] = {}  # the last revision that was put
-        self.count: Counter[str] = Counter()
+    folder: Path
+    workers: int
+    lease_timeout: float
+    seed: int
+    index: dict[Path, tuple[str, Job[Path, int]]] = field(default_factory=dict)  # digests
+    dead: set[Path] = field(default_factory=set)  # given up
+    planned: dict[Path, Fault] = field(default_factory=dict)
+    met: set[Path] = field(default_factory=set)  # files whose fault has happened
+    newest: dict[Path, int] = field(default_factory=dict)  # the last revision that was put
+    count: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
         # With "defer" no file is ever worked on twice at once, and no revision is missed.
         self.queue = LeasedKeyQueue[Path, int](
-            default_lease_timeout=lease_timeout, maxsize=MAXSIZE, if_in_flight="defer"
+            maxsize=MAXSIZE, if_in_flight="defer", observer=self.observe
         )
 
     async def run(self, progress: Progress) -> None:
-        self.show = partial(progress.update, progress.add_task("indexing", total=None))
-        async with self.queue, asyncio.TaskGroup() as group:
-            for _ in range(self.workers):
-                group.create_task(self.employ())
+        self.progress, self.bar = progress, progress.add_task("indexing", total=None)
+        async with asyncio.TaskGroup() as group:
+            work = run_workers(
+                self.queue,
+                self.handle,
+                concurrency=self.workers,
+                lease_timeout=self.lease_timeout,
+                max_attempts=ATTEMPTS,
+                backoff=backoff(0.01, cap=0.1, seed=self.seed),
+                dead_letter=self.bury,
+            )
+            group.create_task(work)
             await self.produce()
-            await self.queue.join()
+            await self.queue.join()  # until then a file may be put again
             await self.queue.shutdown()
 
     async def produce(self) -> None:
         for path, fault in zip(walk(self.folder), deal_faults(self.seed), strict=False):
-            if fault is not None:
-                self.planned[path] = fault
+            self.planned |= {path: fault} if fault else {}
             await self.put(path, 1)
 
     async def put(self, path: Path, revision: int) -> None:
         self.newest[path] = revision
         await self.queue.put(path, revision)
 
-    async def employ(self) -> None:
-        """Keep one worker at work to the end: when it has been cancelled, take on another."""
-        cancelled = True
-        while cancelled:
-            async with asyncio.TaskGroup() as group:
-                worker = group.create_task(self.work())
-            cancelled = worker.cancelled()
+    async def handle(self, job: Job[Path, int]) -> None:
+        """What a worker does with a file. Whatever goes wrong, it is delivered again."""
+        fault = self.planned.get(job.key)
+        if fault is not None and (job.key not in self.met or fault is Fault.HOPELESS):
+            self.met.add(job.key)
+            await self.inject(fault, job)
+        # In another thread. A large file takes its time; the lease is kept alive meanwhile.
+        found = await asyncio.to_thread(digest, job.key)
+        if found is None:
+            raise OSError(f"cannot read {job.key}")
+        await job.ack()
+        # Only the holder of a live lease comes here.
+        self.index[job.key] = found, job
 
-    async def work(self) -> None:
-        async for path, revision, lease in self.queue:
-            self.count["leases"] += 1
-            self.count["redeliveries"] += lease.attempt > 1
-            try:
-                digest = await self.digest(path, lease)
-                self.queue.extend_nowait(lease)  # a put of what is in flight needs no slot
-                if fault := self.planned.pop(path, None):
-                    await self.inject(fault, path, revision)
-                self.queue.ack_nowait(lease)
-            except LeaseExpiredError:
-                self.count["expiries"] += 1  # too late: the file is somebody else's by now
-            except OSError:
-                self.give_back(lease, delay=PAUSE * 2**lease.attempt)
-            except BaseException:
-                self.give_back(lease)  # cancelled
-                raise
-            else:
-                # Only the holder of a live lease comes here.
-                self.count["acks"] += 1
-                self.index[path] = Entry(revision, digest, lease.attempt)
-                self.show(completed=len(self.index), total=len(self.newest))
-
-    def give_back(self, lease: Lease[Path], delay: float = 0) -> None:
-        try:
-            self.queue.release_nowait(lease, requeue_front=not delay, delay=delay)
-        except LeaseExpiredError:
-            self.count["expiries"] += 1
-        else:
-            self.count["releases"] += 1
-
-    async def digest(self, path: Path, lease: Lease[Path]) -> str:
-        """Read in other threads. A large file takes its time, so the lease is kept alive."""
-        digest = hashlib.sha256()
-        try:
-            with path.open("rb") as file:
-                while chunk := await asyncio.to_thread(file.read, CHUNK):
-                    self.queue.extend_nowait(lease)
-                    digest.update(chunk)
-        except OSError:
-            if lease.attempt < ATTEMPTS:
-                raise
-            return UNREADABLE
-        return digest.hexdigest()
-
-    async def inject(self, fault: Fault, path: Path, revision: int) -> None:
-        self.injected[path] = fault
+    async def inject(self, fault: Fault, job: Job[Path, int]) -> None:
         match fault:
             case Fault.CANCELLED:
                 worker = asyncio.current_task()
                 assert worker is not None
-                worker.cancel()
-                await asyncio.sleep(0)
+                worker.cancel()  # at its next await
             case Fault.STALLED:
-                await asyncio.sleep(1.2 * self.lease_timeout)
-            case Fault.FAILED:
+                await self.queue.extend(job.lease, 0.001)  # its next heartbeat is too late
+                await asyncio.sleep(2 * self.lease_timeout)
+            case Fault.FAILED | Fault.HOPELESS:
                 raise OSError
             case Fault.PUT_AGAIN:
-                await self.put(path, revision + 1)
+                await self.put(job.key, job.value + 1)
+
+    async def bury(self, path: Path, *_: object) -> None:
+        self.dead.add(path)
+
+    def observe(self, _: object, events: Sequence[Event]) -> None:
+        """The queue tells what happens: each event with a number is one of a lease."""
+        for event in events:
+            if event.number is not None:
+                self.count["lease" if event.action in ("get", "resume") else event.action] += 1
+        done = len(self.index) + len(self.dead)
+        self.progress.update(self.bar, completed=done, total=len(self.newest))
 
     def survived(self, path: Path) -> bool:
-        """Whether a file that met a fault was delivered again, and its newest revision indexed."""
-        entry = self.index.get(path)
-        if entry is None or entry.revision != self.newest[path]:
-            return False
-        return entry.attempt > 1 or entry.revision > 1
+        """Whether a file that met a fault was delivered again, to the end that it should have."""
+        if path not in self.index:
+            return path in self.dead
+        _, job = self.index[path]
+        return job.value == self.newest[path] and job.value + job.attempt > 2
 
     def problems(self) -> Iterator[str]:
         """Compare the index with a plain walk of the tree, one file after the other."""
-        expected = {path: plain_digest(path) for path in walk(self.folder)}
-        for path in expected.keys() | self.index.keys():
-            entry = self.index.get(path)
-            if entry is None:
+        expected = {path: digest(path) for path in walk(self.folder)}
+        expected |= {path: None for path, fault in self.planned.items() if fault is Fault.HOPELESS}
+        for path in expected.keys() | self.index.keys() | self.dead:
+            found, job = self.index.get(path, (None, None))
+            if (path in self.dead) != (expected.get(path) is None):
+                yield f"{'wrongly' if path in self.dead else 'not'} given up: {path}"
+            elif found is None and path not in self.dead:
                 yield f"missing: {path}"
-            elif entry.digest != expected.get(path):
+            elif found != expected.get(path):
                 yield f"indexed wrongly: {path}"
-            elif entry.revision != self.newest[path]:
+            elif job is not None and job.value != self.newest[path]:
                 yield f"not indexed anew: {path}"
-        for path, fault in self.injected.items():
-            if not self.survived(path):
-                yield f"not survived: {fault.value}: {path}"
         for path, fault in self.planned.items():
-            yield f"never happened: {fault.value}: {path}"
-        ended = sum(self.count[end] for end in ENDS)
-        if ended != self.count["leases"]:
-            yield f"{self.count['leases']} leases, of which {ended} ended"
+            if path not in self.met or not self.survived(path):
+                yield f"not survived: {fault.value}: {path}"
+        if (ended := sum(self.count[end] for end in ENDS)) != self.count["lease"]:
+            yield f"{self.count['lease']} leases, of which {ended} ended"
 
-    def summary(self) -> Iterator[str]:
+    def summary(self) -> Table:
         """What happened so far."""
-        counts = {"files found": len(self.newest), "files indexed": len(self.index)}
-        for what in ("leases", *ENDS, "redeliveries"):
-            counts[what] = self.count[what]
-        yield from (f"{what:<40}{number:>8,}" for what, number in counts.items())
+        numbers = [Column(name, justify="right") for name in ("times", "survived")]
+        table = Table(Column(min_width=40), *numbers, box=SIMPLE)
+        counts = {"found": len(self.newest), "indexed": len(self.index), "given up": len(self.dead)}
+        for what, number in (counts | {end: self.count[end] for end in ("lease", *ENDS)}).items():
+            table.add_row(what, f"{number:,}")
+        table.add_section()
         for fault in Fault:
-            hit = [path for path in self.injected if self.injected[path] is fault]
-            survived = sum(map(self.survived, hit))
-            yield f"{fault.value:<40}{len(hit):>8,} times, survived {survived:,} times"
-
-
-def plain_digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return UNREADABLE
+            hit = [path for path in self.met if self.planned[path] is fault]
+            table.add_row(fault.value, f"{len(hit):,}", f"{sum(map(self.survived, hit)):,}")
+        return table
 
 
 def main(
@@ -246,24 +224,22 @@ def main(
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         passed_over = " and ".join(sorted(PASSED_OVER))
-        console.print(f"seed {seed}; passing over {passed_over} in {str(folder)!r}")
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console) as progress:
+        say(f"seed {seed}; passing over {passed_over} in {str(folder)!r}")
+        with Progress(console=console) as progress:
             asyncio.run(indexer.run(progress))
         with console.status("checking against a plain walk"):
             problems = list(indexer.problems())
-        verdict, code = ("failed", 1) if problems else ("passed", 0)
+        verdict, code = (f"failed, {len(problems):,} problems", 1) if problems else ("passed", 0)
     except KeyboardInterrupt:
         verdict, code = "interrupted, not checked", 130
     finally:
         signal.signal(signal.SIGINT, quietly)
 
-    console.print(*indexer.summary(), sep="\n")
+    console.print(indexer.summary())
     for problem in problems[:20]:
-        console.print(problem.encode(errors="replace").decode())
-    if len(problems) > 20:
-        console.print(f"... and {len(problems) - 20:,} more")
-    console.print(f"check against a plain walk: {verdict}")
+        say(problem.encode(errors="replace").decode())
+    style = "bold red" if code else "bold green"
+    console.print("check against a plain walk:", verdict, style=style)
     raise typer.Exit(code)
 
 

@@ -165,7 +165,7 @@ def of_the_example(folder: Path, seed: int) -> Recorder:
 
         def __class_getitem__(cls, _: object) -> Any:
             def open_queue(**options: Any) -> Any:
-                queue = make(**options)
+                queue = make(**{**options, "observer": None})  # the recorder takes its place
                 recorders.append(Recorder(queue._machine, options.get("maxsize", 0)))
                 return queue
 
