@@ -1,7 +1,8 @@
 """Virtual time: the clock jumps to the next timer, and to wait for ever is an error."""
 
 import asyncio
-from collections.abc import Coroutine
+import signal
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 import async_solipsism
@@ -23,6 +24,7 @@ class VirtualLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         # What is due in less than half a tick is due now, for the loop fires timers early.
         clock.advance = lambda delta: advance(delta) if delta > TICK / 2 else None
         self.complaints: list[dict[str, Any]] = []
+        self.signals: dict[int, Any] = {}  # whose handlers are other ones, and which they were
         self.set_exception_handler(lambda _, context: self.complaints.append(context))
 
     def time(self) -> float:
@@ -38,7 +40,16 @@ class VirtualLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         """When each timer that is armed will ring."""
         return sorted(timer.when() for timer in self._scheduled if not timer.cancelled())
 
+    def add_signal_handler(
+        self, number: int, callback: Callable[..., object], *arguments: Any
+    ) -> None:
+        """For signals that the program sends to itself."""
+        before = signal.signal(number, lambda *_: self.call_soon(callback, *arguments))
+        self.signals.setdefault(number, before)
+
     def close(self) -> None:
+        for number, before in self.signals.items():
+            signal.signal(number, before)
         super().close()
         assert self.complaints == [], self.complaints
 

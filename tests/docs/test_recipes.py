@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -181,6 +182,154 @@ async def test_workers_that_are_run_finish_or_leave_everything(random: Random) -
     await ended([serving, producing, blocking])
     assert await world.queue.inflight_size() == 0
     await world.nothing_is_lost()
+
+
+# -- programs --------------------------------------------------------------------------------
+
+
+@under_random_schedules(50)
+async def test_mails_are_sent_given_up_or_left(random: Random) -> None:
+    world, dead = World(random, if_in_flight="defer"), Queue()
+    guide, stop, stopped = page("programs"), asyncio.Event(), False
+    runs: dict[tuple[str, int], list[int]] = defaultdict(list)
+
+    async def send(job: Any) -> None:
+        assert not stopped, "it was begun after the end"
+        runs[job.key, job.value].append(job.attempt)
+        await world.pause()
+        fate = random.random()
+        if fate < 0.1:
+            await asyncio.sleep(1000)  # hangs
+        elif fate < 0.2:
+            virtual.jump(31)
+        elif fate < 0.6:
+            raise ConnectionError("try again")
+        world.done[job.key].add(job.value)
+
+    guide.set("send", send)
+    producing = asyncio.create_task(world.produce(20))
+    began = asyncio.create_task(guide.serve(world.queue, dead, stop))
+    await world.pause(20)
+    stop.set()
+    now = virtual.running().time()
+    await began
+    stopped = True
+    assert virtual.running().time() <= now + 10 + 9 * 31
+    await ended([producing])
+    assert await world.queue.inflight_size() == 0
+    for attempts in runs.values():
+        assert attempts == sorted(set(attempts))
+        assert max(attempts) <= 4
+    letters = [(key, letter.value) for key, letter in await dead.available_items()]
+    for item in letters:
+        assert len(runs[item]) <= 4
+    await world.nothing_is_lost(letters)
+
+
+@under_random_schedules(50)
+async def test_a_refresher_works_under_a_lease_and_sees_the_newest_value(random: Random) -> None:
+    world, guide, loop = World(random), page("programs"), virtual.running()
+    leases: dict[Any, Lease[str]] = {}
+    blocked, said = False, []
+    fetched: list[tuple[float, int]] = []
+
+    class Watching(Queue):
+        async def take(self, *arguments: Any, **options: Any) -> Any:
+            got = await super().take(*arguments, **options)
+            leases[asyncio.current_task()] = got[2]
+            return got
+
+    async def fetch(name: str, feed: str, value: int) -> None:
+        deadline = world.queue.deadline_nowait(leases[asyncio.current_task()])  # or it has ended
+        assert deadline > loop.time()
+        fetched.append((loop.time(), value))
+        await world.pause()
+        if random.random() < 0.1:
+            raise ConnectionError("no answer")
+
+    def start(number: int) -> asyncio.Task[None]:
+        return asyncio.create_task(guide.refresher(f"r{number}", world.queue, "a", 7))
+
+    guide.set("fetch", fetch)
+    guide.set("print", lambda *words: said.append(words))
+    world.queue = Watching()
+    await world.queue.put("a", world.new())
+    tasks = [start(number) for number in range(3)]
+    for number in range(3, 15):
+        await world.pause(60)
+        match random.randrange(4):
+            case 0:
+                random.choice(tasks).cancel()
+            case 1:
+                blocked = True
+                virtual.jump(random.choice([5, 29, 31, 100]))
+            case 2:
+                await world.queue.put("a", world.new())
+        tasks.append(start(number))
+        await virtual.quiet()
+        assert await world.queue.inflight_size() == 1, "nobody took over"
+    await world.queue.put("a", world.new())
+    await asyncio.sleep(7 + 6 / 2)
+    assert fetched[-1][1] == world.version, "the newest value is not fetched"
+    values = [value for _, value in fetched]
+    assert values == sorted(values)
+    pauses = [after - before for (before, _), (after, _) in pairwise(fetched)]
+    assert max(pauses) <= 100 + 7 + 6 / 2
+    assert blocked or not said, "a lease is lost, though the loop was never blocked"
+    await world.queue.close()
+    await ended(tasks, ConnectionError)
+
+
+@under_random_schedules(50)
+async def test_a_pipeline_loses_no_row(random: Random) -> None:
+    world, guide = World(random, maxsize=4, if_in_flight="defer"), page("programs")
+    target = Queue(maxsize=3, if_in_flight="defer")
+    written: dict[str, set[int]] = defaultdict(set)
+
+    async def go_wrong() -> None:
+        await world.pause()
+        fate = random.random()
+        if fate < 0.2:
+            raise ConnectionError("no answer")
+        if fate < 0.3:
+            await asyncio.sleep(1000)
+        if fate < 0.4:
+            virtual.jump(31)
+            await world.pause(1)
+
+    async def convert(batch: Any) -> None:
+        await go_wrong()
+        for key, value, _ in batch:
+            await target.put(key, value)
+
+    async def write(batch: Any) -> None:
+        await go_wrong()
+        for key, value, _ in batch:
+            written[key].add(value)
+
+    def start(queue: Queue, work: Any) -> asyncio.Task[None]:
+        return asyncio.create_task(guide.stage(queue, work))
+
+    workers = random.choice([1, 3])
+    stages = [start(world.queue, convert) for _ in range(workers)]
+    writing = start(target, write)
+    producing = asyncio.create_task(world.produce(20))
+    for _ in range(3):
+        await world.pause(20)
+        victim = stages.pop(0)
+        victim.cancel()
+        await asyncio.wait([victim])
+        assert victim.cancelled()
+        assert stages or await world.queue.inflight_size() == 0
+        stages.append(start(world.queue, convert))
+    await ended([producing])
+    for queue in (world.queue, target):
+        await queue.join()
+        await queue.close()
+    await asyncio.wait([*stages, writing])
+    assert not any(stage.exception() for stage in [*stages, writing])
+    for key, value in world.accepted.items():
+        assert value in written[key], (key, value)
 
 
 # -- workers ---------------------------------------------------------------------------------
@@ -533,6 +682,15 @@ async def test_what_is_saved_is_restored_in_order(random: Random) -> None:
 
 PLANTED = [
     ("run", "jobs", "work, concurrency=2)", "work, concurrency=2, max_attempts=1)"),
+    ("mails", "programs", "drain(timeout=10)", "drain()"),
+    ("mails", "programs", "max_attempts=4", "max_attempts=5"),
+    ("mails", "programs", ", dead_letter=dead", ""),
+    ("refresher", "programs", "await job.refresh())", "job.value)"),
+    ("refresher", "programs", "except LeaseLostError:", "except ZeroDivisionError:"),
+    ("refresher", "programs", "lease_timeout=30)", "lease_timeout=30, keep_alive=False)"),
+    ("pipeline", "programs", "asyncio.timeout(20)", "asyncio.timeout(2000)"),
+    ("pipeline", "programs", "suppress(OSError, ", "suppress("),
+    ("pipeline", "programs", "await queue.release(lease, delay=1)", "pass"),
     ("working", "workers", "requeue_front=not failed, delay=1 if failed else 0)", "delay=-1)"),
     ("working", "workers", "    await queue.ack(lease)\n", "    await queue.discard(key)\n"),
     ("retries", "retries", "if lease.attempt <= ATTEMPTS:", "if True:"),
