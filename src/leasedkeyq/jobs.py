@@ -164,10 +164,17 @@ class Job(Generic[K, V]):
             await self._bury(self.key, self.value, self.attempt, error)
         else:
             await self._bury.put(self.key, DeadLetter(self.value, self.attempt, error))
-        if self.superseded() and await self._queue.refresh(self.lease) is not self.value:
-            await self.release(delay=0)  # the copy has a newer value, which was not tried yet
+        if await self._took_a_newer_value():
+            await self.release(delay=0)  # it was not tried yet
         else:
             await self.ack()
+
+    async def _took_a_newer_value(self) -> bool:
+        """Whether a put has replaced the value of this copy, were it by one that equals it."""
+        if not self.superseded():
+            return False
+        await self._queue.refresh(self.lease)  # to see it makes it no longer a newer one,
+        return not self.superseded()  # unless it is elsewhere
 
     def superseded(self) -> bool:
         """Whether a newer value of the key was put than was last seen by this job.

@@ -92,8 +92,14 @@ async def run_workers(
     does, and comes out. So does an error that is not the handler's: of the queue itself, or a
     TypeError for a handler that returns nothing to await.
 
-    Raises TypeError or ValueError for bad numbers.
+    Raises TypeError or ValueError for bad numbers, TypeError for what can't be called.
     """
+    pause = DEFAULT_BACKOFF if backoff is None else backoff
+    for name, function in {"handler": handler, "backoff": pause}.items():
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, not {function!r}")
+    if not (dead_letter is None or callable(dead_letter) or hasattr(dead_letter, "put")):
+        raise TypeError(f"dead_letter must be a queue or an async function, not {dead_letter!r}")
     most = count("concurrency", concurrency)
     if timeout_per_job is not None:
         timeout_per_job = seconds("timeout_per_job", timeout_per_job)
@@ -119,7 +125,9 @@ class _Pool(Generic[K, V]):
         self.stopped = False
         self.misuse: TypeError | None = None
         self.tokens: dict[Task[Any], str] = {}  # of the latest lease that a worker had
-        self.unburied: dict[K, BaseException] = {}  # why, of items whose dead letter has failed
+        self.unburied: dict[
+            K, BaseException
+        ] = {}  # why, of items whose dead letter came to nothing
 
     async def run(self, concurrency: int, job: Callable[[], Job[K, V]]) -> None:
         error = await self.end([create_task(self.work(job)) for _ in range(concurrency)])
@@ -198,14 +206,16 @@ class _Pool(Generic[K, V]):
                         " to an end of it"
                     )
                 if job.attempt >= self.max_attempts:
+                    job.superseded()  # raises if the item is not ours any more
+                    self.unburied[job.key] = error
                     failed = await failure(job.dead_letter(error))
                     if failed is None:
+                        self.unburied.pop(job.key, None)
                         return
                     if job.settled:
                         raise failed  # the lease is lost
                     what = "the dead letter of key %s failed: it comes back"
                     logger.error(what, text(job.key), exc_info=failed)
-                    self.unburied[job.key] = error
                 await job.release(delay=job.pause(error))
         finally:
             del error, failed  # a traceback that leads to itself would not be freed at once

@@ -161,9 +161,16 @@ BUGS = [
     Bug(
         "the newer value is given up with the old one",
         "jobs",
-        "if self.superseded() and await self._queue.refresh(self.lease) is not self.value:",
+        "if await self._took_a_newer_value():",
         "if False:",
         test(test_job.test_a_newer_value_is_not_given_up_with_the_old_one, "update"),
+    ),
+    Bug(
+        "an old value comes back to life for a newer one elsewhere",
+        "jobs",
+        "return not self.superseded()  #",
+        "return True  #",
+        test(test_job.test_with_buffer_what_is_given_up_does_not_come_back),
     ),
     Bug(
         "an item is taken out before its dead letter has arrived",

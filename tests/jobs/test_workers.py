@@ -131,6 +131,16 @@ async def test_bad_numbers_are_refused(options: Any, error: type[Exception]) -> 
     assert await left(queue) == ["a"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"handler": None}, {"backoff": 5}, {"dead_letter": []}, {"dead_letter": 0}]
+)
+async def test_what_cannot_be_called_is_refused_before_an_item_is_harmed(options: Any) -> None:
+    queue = await a_queue()
+    with pytest.raises(TypeError, match=f"{next(iter(options))} must be a"):
+        await run_workers(queue, **{"handler": fail, **options})
+    assert await left(queue) == ["a"]
+
+
 def test_the_defaults_are_those_of_the_manual() -> None:
     defaults = {name: p.default for name, p in signature(run_workers).parameters.items()}
     assert defaults["concurrency"] == 8
@@ -370,6 +380,57 @@ async def test_a_lease_that_is_lost_to_a_slow_dead_letter_is_a_loss() -> None:
     await work_off(queue, fail, max_attempts=1, dead_letter=bury)
     assert buried == [1, 2]  # twice, but never not at all
     assert await left(queue) == []
+
+
+async def test_a_dead_letter_that_the_loss_of_the_lease_cuts_short_keeps_the_last_error() -> None:
+    queue = await a_queue()
+    buried: list[str] = []
+
+    async def bury(key: str, value: Any, attempts: int, error: Any) -> None:
+        if attempts == 1:
+            jump(40)
+            await asyncio.sleep(100)
+        buried.append(str(error))
+
+    log = Log(fail)
+    await work_off(queue, log, max_attempts=1, dead_letter=bury)
+    assert buried == ["at 1"]
+    assert log.calls == [("a", 1)]
+
+
+@pytest.mark.parametrize("policy", ["update", "defer", "buffer"])
+async def test_the_same_value_put_once_more_is_not_given_up_unseen(policy: Any) -> None:
+    """As in a queue whose keys say it all, and whose values are None."""
+    queue = Queue(if_in_flight=policy)
+    await queue.put("a", None)
+    buried: list[int] = []
+
+    async def bury(key: str, value: Any, attempts: int, error: Any) -> None:
+        if not buried:
+            await queue.put("a", None)
+        buried.append(attempts)
+
+    log = Log(fail)
+    workers = start(queue, log, max_attempts=1, dead_letter=bury)
+    await queue.join()
+    await queue.shutdown()
+    await workers
+    assert log.calls == [("a", 1), ("a", 1)]
+    assert buried == [1, 1]
+
+
+async def test_what_another_hand_has_acked_is_not_given_up_at_the_last_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue, dead = await a_queue(), Queue()
+
+    async def handler(job: AnyJob) -> None:
+        await queue.ack(job.lease)
+        raise ZeroDivisionError
+
+    await work_off(queue, handler, max_attempts=1, dead_letter=dead)
+    assert await dead.qsize() == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 async def test_what_is_not_ours_any_more_is_not_given_up() -> None:
