@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import virtual
-from tests.jobs import test_batches, test_conservation, test_job, test_schedules, test_workers
+from tests.jobs import (
+    test_batches,
+    test_batches_by_chance,
+    test_conservation,
+    test_job,
+    test_nesting,
+    test_schedules,
+    test_workers,
+)
 from tests.jobs.schedules import explore
 from tests.subject import module
 
@@ -41,7 +49,45 @@ def chance(end: str) -> Check:
     return lambda: test_conservation.test_nothing_is_lost(virtual.VirtualLoop, end, range(20))
 
 
+def nests() -> object:
+    return test_nesting.test_who_cancels_takes_it_back(virtual.VirtualLoop, range(600))
+
+
+def batches() -> object:
+    return test_batches_by_chance.test_each_item_is_acked_once_or_left(
+        virtual.VirtualLoop, range(200)
+    )
+
+
 BUGS = [
+    Bug(
+        "leases of a batch are part used up, by chance",
+        "jobs",
+        "    if patience > 0 and third != inf:",
+        "    if False:",
+        batches,
+    ),
+    Bug(
+        "a batch stays longer than it may",
+        "jobs",
+        "wait = max(min(end, beat) - _now(), 0)",
+        "wait = max(beat - _now(), 0) if third < 60 else patience",
+        batches,
+    ),
+    Bug(
+        "the cancellation that tells of a loss is not taken back, whatever is around it",
+        "jobs",
+        "ours = task.uncancel() <= self._cancels and ",
+        "ours = ",
+        nests,
+    ),
+    Bug(
+        "a loss hides a cancellation that comes by chance",
+        "jobs",
+        "ours = task.uncancel() <= self._cancels and isinstance(",
+        "ours = task.uncancel() > -1 and isinstance(",
+        nests,
+    ),
     Bug(
         "the cancellation that tells of a loss is not taken back",
         "jobs",
