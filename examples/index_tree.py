@@ -45,7 +45,6 @@ ENDS = ("ack", "release", "expire")  # of a lease
 
 console = Console(markup=False, emoji=False, highlight=False)  # a file may have any name
 say = partial(console.print, soft_wrap=True)
-logging.getLogger("leasedkeyq").setLevel(logging.ERROR)  # lost leases are no news here
 
 
 class Fault(Enum):
@@ -244,4 +243,5 @@ def main(
 
 
 if __name__ == "__main__":
+    logging.getLogger("leasedkeyq").setLevel(logging.ERROR)  # lost leases are no news here
     typer.run(main)
