@@ -177,7 +177,7 @@ class Indexer:
         """Compare the index with a plain walk of the tree, one file after the other."""
         expected = {path: digest(path) for path in walk(self.folder)}
         expected |= {path: None for path, fault in self.planned.items() if fault is Fault.HOPELESS}
-        for path in expected.keys() | self.index.keys() | self.dead:
+        for path in sorted(expected.keys() | self.index.keys() | self.dead):
             found, job = self.index.get(path, (None, None))
             if (path in self.dead) != (expected.get(path) is None):
                 yield f"{'wrongly' if path in self.dead else 'not'} given up: {path}"
