@@ -6,6 +6,7 @@ It is ready when `start` returns, and it ends with the process that started it, 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -80,6 +81,17 @@ def wait_until(
         if time.monotonic() > end:
             raise AssertionError(f"{what} has not come about in {patience} s")
         time.sleep(0.005)
+
+
+async def until(
+    condition: Callable[[], object], what: str = "what was waited for", patience: float = PATIENCE
+) -> None:
+    """The same in a coroutine."""
+    end = time.monotonic() + patience
+    while not condition():  # noqa: ASYNC110 (others than this process bring it about)
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} has not come about in {patience} s")
+        await asyncio.sleep(0.005)
 
 
 class Server:
