@@ -88,7 +88,7 @@ async def until(
 ) -> None:
     """The same in a coroutine."""
     end = time.monotonic() + patience
-    while not condition():  # noqa: ASYNC110 (others than this process bring it about)
+    while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"{what} has not come about in {patience} s")
         await asyncio.sleep(0.005)
