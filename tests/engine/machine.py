@@ -1,0 +1,642 @@
+"""The machine on a server, with the operations of `leasedkeyq._machine.Machine`.
+
+So whatever drives the machine can drive this one: the replay of the specification's transitions,
+the state machines, the schedules. Every operation is one call of `machine.lua` on a server, and
+the state that it leads to comes with the reply.
+
+The server's code is the production one, but for its one function `clock`, which here reads the
+time from an argument. Times are counted in `UNIT`, from before zero on: so the numbers of grants,
+which follow the clock where that is ahead, are those of the specification.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from functools import cache
+from itertools import count
+from math import inf
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, Self
+from weakref import WeakValueDictionary
+
+import hiredis
+
+import leasedkeyq
+from leasedkeyq._checks import (
+    AT_ONCE,
+    bound,
+    delay_seconds,
+    lease_seconds,
+    put_event,
+    seconds,
+    text,
+)
+from leasedkeyq._inspection import LeaseAlreadyAcknowledgedError, LeaseExpiredError
+from leasedkeyq._moves import called_from_within
+from leasedkeyq._records import (
+    ACKED,
+    ENDED,
+    EXPIRED,
+    LEFT,
+    LIVE,
+    RELEASED,
+    RESERVED,
+    WAITING,
+    Copy,
+    Flight,
+    Grant,
+    Held,
+    Outbox,
+    Snapshot,
+    Wait,
+    Waiter,
+    lead_to,
+)
+from leasedkeyq._table import POLICIES
+from leasedkeyq._tokens import Issuer
+from leasedkeyq._waiting import too_late
+from leasedkeyq.errors import InvalidLeaseError, KeyAlreadyInFlightError, QueueClosedError
+from leasedkeyq.lease import Lease
+from tools.server import Server
+
+SOURCE: Final = Path(leasedkeyq.__file__).parent / "redis" / "machine.lua"
+INVARIANTS: Final = Path(__file__).with_name("invariants.lua")
+UNIT: Final = 10**10  # in a second
+EPOCH: Final = 10**15  # the moment 0, in units after the first; all that a test comes to is earlier
+CLOCK: Final = """\
+local function clock(args)
+    local time = table.remove(args)
+    return time == '-inf' and -INF or tonumber(time)
+end
+"""
+BATCH: Final = 64  # queues that are done with, before their keys are removed
+
+
+def on_a_test_clock(source: str) -> str:
+    """The source with its clock replaced, and under another name."""
+    clock = re.compile(r"^local function clock\(.*?^end\n", re.MULTILINE | re.DOTALL)
+    source, replaced = clock.subn(lambda _: CLOCK, source)
+    assert replaced == 1, f"{replaced} clocks in the source"
+    return source.replace("leasedkeyq2", "leasedkeyq2_test")
+
+
+class Wire:
+    """One connection, for commands and for what is published, in the order of the server's doing."""
+
+    def __init__(self, path: str, source: str, *, as_script: bool = False) -> None:
+        self.reader = hiredis.Reader()
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.machines: WeakValueDictionary[bytes, RedisMachine] = WeakValueDictionary()
+        self.names = count(1)
+        self.done: list[str] = []  # with queues of these names
+        self.ask(("HELLO", "3"))
+        self.run: tuple[str, ...]
+        if as_script:
+            self.run = ("EVALSHA", self.ask(("SCRIPT", "LOAD", source.partition("\n")[2]))[0])
+        else:
+            self.ask(("FUNCTION", "LOAD", "REPLACE", source))
+            self.run = ("FCALL", "leasedkeyq2_test")
+        self.check = self.ask(("SCRIPT", "LOAD", INVARIANTS.read_text()))[0]
+        self.ask(("PSUBSCRIBE", "lkq:*"))
+
+    def ask(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """Their replies; whatever was published meanwhile has been told to the machines."""
+        self.socket.sendall(b"".join(map(hiredis.pack_command, commands)))
+        replies: list[Any] = []
+        while len(replies) < len(commands):
+            reply = self.reader.gets()
+            if reply is False:
+                received = self.socket.recv(1 << 16)
+                assert received, "the server has closed the connection"
+                self.reader.feed(received)
+            elif not isinstance(reply, hiredis.PushNotification):
+                if isinstance(reply, Exception):
+                    raise reply
+                replies.append(reply)
+            elif reply[0] == b"pmessage":
+                machine = self.machines.get(reply[2].rpartition(b":")[0])
+                if machine is not None:
+                    machine._messages.append(reply[3])
+            else:  # of PSUBSCRIBE, which has no other reply
+                replies.append(reply)
+        return replies
+
+    def forget(self, name: str) -> None:
+        """The queue of this name is done with."""
+        self.done.append(name)
+        if len(self.done) >= BATCH:
+            commands = [("UNLINK", *keys_of(done)) for done in self.done]
+            self.done.clear()
+            self.ask(*commands)
+
+
+def keys_of(name: str) -> list[str]:
+    """All that the server may keep of a queue."""
+    parts = (
+        *("meta", "keys", "values", "line", "late", "fly", "crowd", "due", "takers", "slots"),
+        *("getters", "putters", "joiners", "drainers", "waits", "waiting", "ending", "ripening"),
+        *(f"{what}:{SESSION}" for what in ("session", "calls", "leases", "bound")),
+    )
+    return [f"{name}:{part}" for part in parts]
+
+
+SESSION: Final = "0123456789abcdef"
+LOOKS: Final = {
+    *("qsize", "inflight_size", "delayed_size", "peek", "contains", "superseded", "deadline"),
+    *("available_keys", "available_items", "inflight_keys", "delayed_keys"),
+}
+
+
+@cache
+def wire() -> Wire:
+    """To a server of this process, which ends with it."""
+    server = Server().start()
+    return Wire(str(server.socket), on_a_test_clock(SOURCE.read_text()))
+
+
+class RedisMachine:
+    """One queue on the server, and one session of it."""
+
+    wire: Callable[[], Wire] = staticmethod(wire)
+
+    def __init__(
+        self, default: object = None, maxsize: object = 0, if_in_flight: object = "update"
+    ) -> None:
+        self._default = inf if default is None else lease_seconds("default_lease_timeout", default)
+        self._policy = POLICIES[put_event(if_in_flight)]
+        limit = bound(maxsize)
+        self._wire = self.wire()
+        self._name = f"lkq:{{{next(self._wire.names)}}}"
+        self._wire.machines[self._name.encode()] = self
+        self._issuer = Issuer()
+        self._request = 0
+        self._messages: list[bytes] = []
+        self._keys: dict[object, bytes] = {}
+        self._objects: dict[bytes, object] = {}  # keys and values, by what the server has for them
+        self._values: set[bytes] = set()  # the names of values, of those
+        self._made = 0
+        self._put = b""  # the last of them
+        self._grants: dict[int, Grant] = {}  # live leases
+        self._waiters: dict[int, Waiter] = {}  # calls that wait or can resume, by request
+        self._requests: dict[int, int] = {}  # by ticket
+        self._ending: tuple[Any, Any] = (None, None)  # a lease, and how the operation ends it
+        self._exact: dict[int, float] = {}  # moments that were asked for
+        self._phase = "open"
+        self._busy = False
+        self.outbox = Outbox()
+        self.deadlines = SimpleNamespace(soonest=-inf)  # the shell is to read its clock, always
+        self._do("open", "2", "0" if limit == inf else str(limit), "inf", "inf", now=0.0)
+
+    def __del__(self) -> None:
+        self._wire.forget(self._name)
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    # -- producers ---------------------------------------------------------------
+
+    def put(
+        self, key: Any, value: Any, policy: Any, delay: Any, timeout: Any, now: float
+    ) -> Waiter | None:
+        how = self._policy if policy is None else POLICIES[put_event(policy)]
+        pause = 0.0 if delay is AT_ONCE else delay_seconds(delay)
+        wait = inf if timeout is None else seconds("timeout", timeout)
+        with self._enter():
+            name = self._key(key)
+            stored = self._keep(value)
+            self._will_be(now, pause, wait)
+            reply = self._do("put", name, stored, how, units(pause), units(wait), now=now)
+            waiter = self._outcome(reply, "put", key, wait, timeout)
+            if waiter is not None:
+                waiter.put = stored, 0, pause  # type: ignore[assignment]
+            return waiter
+
+    def discard(self, key: Any, now: float) -> bool:
+        with self._enter():
+            return self._outcome(self._do("discard", self._key(key), now=now)) == b"1"
+
+    # -- consumers ---------------------------------------------------------------
+
+    def get(self, timeout: Any, lease_timeout: Any, now: float) -> Any:
+        return self._consume("get", (), timeout, lease_timeout, now)
+
+    def take(self, key: Any, timeout: Any, lease_timeout: Any, now: float) -> Any:
+        return self._consume("take", (key,), timeout, lease_timeout, now)
+
+    def _consume(
+        self, kind: str, keys: tuple[Any, ...], timeout: Any, lease_timeout: Any, now: float
+    ) -> Any:
+        wait = inf if timeout is None else seconds("timeout", timeout)
+        duration = self._default
+        if lease_timeout is not None:
+            duration = lease_seconds("lease_timeout", lease_timeout)
+        with self._enter():
+            names = [self._key(key) for key in keys]
+            self._will_be(now, wait, duration)
+            reply = self._do(kind, *names, units(wait), units(duration), now=now)
+            key = keys[0] if keys else None
+            outcome = self._outcome(reply, kind, key, wait, timeout, duration)
+            return outcome
+
+    # -- calls that wait ---------------------------------------------------------
+
+    def resume(self, waiter: Waiter, now: float) -> Any:
+        with self._enter():
+            self._will_be(now, waiter.duration, waiter.put[2] if waiter.put else inf)
+            value = [waiter.put[0]] if waiter.put else []
+            reply = self._do("resume", self._named(waiter), *value, now=now)
+            if reply[0] in (b"wait", b"gone"):
+                raise RuntimeError(f"the call has nothing to resume with: {waiter.outcome.name}")
+            self._waiters.pop(self._requests[waiter.ticket], None)
+            waiter.outcome = LEFT
+            if waiter.kind == "drain":
+                return reply[1] == b"1"
+            return self._outcome(
+                reply, waiter.kind, waiter.key, waiter.timeout, None, waiter.duration
+            )
+
+    def cancel(self, waiter: Waiter, now: float) -> None:
+        if self._busy:
+            self.outbox.left.append(waiter)
+            self.outbox.changed = True
+            return
+        with self._enter():
+            self._waiters.pop(self._requests[waiter.ticket], None)
+            waiter.outcome = LEFT
+            self._do("cancel", self._named(waiter), now=now)
+
+    def time_out(self, now: float) -> None:
+        with self._enter():
+            self._do("tick", now=now)
+
+    # -- leases ------------------------------------------------------------------
+
+    def ack(self, lease: Any, now: float) -> None:
+        self._on_lease("ack", lease, (), now, ACKED)
+
+    def release(self, lease: Any, requeue_front: Any, delay: Any, now: float) -> None:
+        pause = 0.0 if delay is AT_ONCE else delay_seconds(delay)
+        if requeue_front and pause > 0:
+            raise ValueError(f"a release with a delay of {pause} s can't go to the front")
+        self._will_be(now, pause)
+        front = "1" if requeue_front else "0"
+        self._on_lease("release", lease, (front, units(pause)), now, RELEASED)
+
+    def extend(self, lease: Any, timeout: Any, now: float) -> None:
+        duration = None if timeout is None else lease_seconds("timeout", timeout)
+        if duration is not None:
+            self._will_be(now, duration)
+        elif (grant := getattr(lease, "_grant", None)) is not None:
+            self._will_be(now, grant.duration)
+        self._on_lease("extend", lease, ("same" if duration is None else units(duration),), now)
+
+    def refresh(self, lease: Any, now: float) -> Any:
+        return self._objects[self._on_lease("refresh", lease, (), now)[1]]
+
+    def superseded(self, lease: Any, now: float) -> bool:
+        return bool(self._on_lease("superseded", lease, (), now)[1] == b"1")
+
+    def deadline(self, lease: Any, now: float) -> float:
+        return self._time(self._on_lease("deadline", lease, (), now)[1])
+
+    def _on_lease(
+        self, operation: str, lease: Any, more: tuple[str, ...], now: float, ends: Any = None
+    ) -> list[Any]:
+        with self._enter():
+            held = lease if type(lease) is Lease else _leased(lease)
+            grant: Grant | None = held._grant
+            if grant is not None and grant.issuer is not self._issuer:
+                number: int | None = 0
+            else:
+                number = grant.number if grant else self._issuer.number(held.token)
+            key = self._key(grant.entry.key if grant else held.key)
+            if ends is None or grant is None:
+                grant = self._grants.get(number or 0)
+            # It is over with the operation; if that is refused, then by its own expiry.
+            self._ending = (grant, ends)
+            reply = self._do(operation, str(number or 0), key, *more, now=now)
+            if reply[0] == b"dead":
+                raise self._dead(held)
+            self._outcome(reply)
+            return reply
+
+    def _dead(self, lease: Lease[Any]) -> Exception:
+        grant = lease._grant
+        if grant is None or grant.issuer is not self._issuer:
+            return InvalidLeaseError(f"{text(lease)} is not live in this queue")
+        if grant.standing is ACKED:
+            return LeaseAlreadyAcknowledgedError(f"{text(lease)} was acknowledged already")
+        if grant.standing is EXPIRED:
+            return LeaseExpiredError(f"{text(lease)} ran out before this call")
+        return InvalidLeaseError(f"{text(lease)} was released already")
+
+    # -- the whole queue ---------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        with self._enter():
+            self._do("qsize", now=now)
+            if self._phase == "closed":
+                raise QueueClosedError("the queue is closed")
+
+    def join(self, timeout: Any, now: float) -> Waiter | None:
+        wait = inf if timeout is None else seconds("timeout", timeout)
+        with self._enter():
+            self._will_be(now, wait)
+            reply = self._do("join", units(wait), now=now)
+            waiter: Waiter | None = self._outcome(reply, "join", None, wait, timeout)
+            return waiter
+
+    def drain(self, timeout: Any, now: float) -> Waiter | bool:
+        wait = inf if timeout is None else seconds("timeout", timeout)
+        with self._enter():
+            self._will_be(now, wait)
+            reply = self._do("drain", units(wait), now=now)
+            if reply[0] == b"wait":
+                waiter: Waiter = self._outcome(reply, "drain", None, wait, timeout)
+                return waiter
+            return bool(reply[1] == b"1")
+
+    def shutdown(self, now: float) -> None:
+        with self._enter():
+            self._do("shutdown", now=now)
+
+    def close(self, now: float) -> None:
+        with self._enter():
+            self._do("close", now=now)
+
+    # -- looking -----------------------------------------------------------------
+
+    def reap(self, now: float) -> None:
+        self.qsize(now)
+
+    def qsize(self, now: float) -> int:
+        return self._size("qsize", now)
+
+    def inflight_size(self, now: float) -> int:
+        return self._size("inflight_size", now)
+
+    def delayed_size(self, now: float) -> int:
+        return self._size("delayed_size", now)
+
+    def _size(self, operation: str, now: float) -> int:
+        with self._enter():
+            return int(self._do(operation, now=now)[1])
+
+    def peek(self, key: Any, now: float) -> Any:
+        with self._enter():
+            reply = self._do("peek", self._key(key), now=now)
+            return self._objects[reply[1]] if len(reply) > 1 else None
+
+    def contains(self, key: Any, now: float) -> bool:
+        with self._enter():
+            return bool(self._do("contains", self._key(key), now=now)[1] == b"1")
+
+    def available_keys(self, now: float) -> set[Any]:
+        return set(self._paged("available_keys", now))
+
+    def available_items(self, now: float) -> list[tuple[Any, Any]]:
+        flat = self._paged("available_items", now)
+        return [*zip(flat[::2], flat[1::2], strict=True)]
+
+    def inflight_keys(self, now: float) -> set[Any]:
+        return set(self._paged("inflight_keys", now))
+
+    def delayed_keys(self, now: float) -> set[Any]:
+        return set(self._paged("delayed_keys", now))
+
+    def _paged(self, operation: str, now: float) -> list[Any]:
+        with self._enter():
+            found: list[Any] = []
+            cursor = b"0"
+            while True:
+                _, cursor, *page = self._do(operation, cursor, now=now)
+                found += page
+                if cursor == b"0":
+                    return [self._objects[name] for name in found]
+
+    def snapshot(self, now: float) -> Snapshot:
+        with self._enter():
+            if now != -inf:
+                self._do("qsize", now=now)
+            return self._snapshot(self._shown)
+
+    def _snapshot(self, shown: list[Any]) -> Snapshot:
+        _, phase, puts, returned, arrived, delayed, deferred, flight, waiting, slots = shown
+        thing, time = self._objects.__getitem__, self._time
+
+        def copies(rows: list[Any]) -> tuple[Copy, ...]:
+            return tuple(Copy(thing(k), thing(x), int(v), int(a)) for k, x, v, a in rows)
+
+        def held(rows: list[Any]) -> tuple[Held, ...]:
+            kept = [Held(thing(k), thing(x), int(v), int(a), time(t)) for k, x, v, a, t in rows]
+            return tuple(sorted(kept, key=Held.order))
+
+        def flying(row: list[Any]) -> Flight:
+            number, key, value, version, attempts, call, deadline, _ = row
+            ticket = self._waiter(call).ticket if call else None
+            return Flight(
+                int(number), thing(key), thing(value), int(version), int(attempts), ticket,
+                time(deadline),
+            )  # fmt: skip
+
+        waits = [
+            Wait(int(ticket), kind.decode(), thing(key) if key else None, time(deadline))
+            for ticket, kind, key, deadline, _ in waiting
+        ]
+        return Snapshot(
+            phase.decode(),
+            int(puts),
+            copies(returned),
+            copies(arrived),
+            held(delayed),
+            held(deferred),
+            tuple(sorted(map(flying, flight))),
+            tuple(sorted(waits)),
+            tuple(sorted(int(ticket) for ticket, _ in slots)),
+        )
+
+    def check_invariants(self) -> None:
+        """Assert R1 to R10 of `machine.lua`."""
+        (broken,) = self._wire.ask(("EVALSHA", self._wire.check, "1", self._name))
+        assert not broken, broken
+
+    # -- within ------------------------------------------------------------------
+
+    def _enter(self) -> Self:
+        if self._busy:
+            raise called_from_within()
+        self._busy = True
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._busy = False
+
+    def _do(self, operation: str, *arguments: Any, now: float) -> list[Any]:
+        """One call, and what shows of the state that it leads to."""
+        run = (*self._wire.run, "1", self._name, SESSION)
+        gone = [w for w in self._waiters.values() if w.caller.cancelled() and w.outcome is WAITING]
+        for waiter in gone:  # from that moment on nothing is offered to it
+            waiter.outcome = LEFT
+            del self._waiters[self._requests[waiter.ticket]]
+            self._request += 1
+            numbers = (str(self._request), str(self._request - 1))
+            self._wire.ask((*run, *numbers, "cancel", self._named(waiter), "-inf"))
+        if operation in LOOKS:
+            numbers = ("0", "0")
+        else:
+            self._request += 1
+            numbers = (str(self._request), str(self._request - 1))
+        call = (*run, *numbers, operation, *arguments, moment(now))
+        reply = [b"again"]
+        while reply[0] == b"again":
+            reply, self._shown = self._wire.ask(call, (*run, "0", "0", "snapshot", "-inf"))
+        if reply[0] == b"wait" and operation != "resume":
+            ticket = int(reply[1])
+            self._requests[ticket] = self._request
+            self._waiters[self._request] = Waiter(ticket, operation, None, inf)
+        self._settle(reply)
+        return reply
+
+    def _settle(self, reply: list[Any]) -> None:
+        """Take over what the state shows: of the calls that wait, of leases and of values."""
+        _, phase, _, returned, arrived, delayed, deferred, flight, waiting, slots = self._shown
+        outbox, self._phase = self.outbox, phase.decode()
+        # Calls.
+        waits = {int(row[0]) for row in waiting}
+        reserved = {int(row[0]) for row in slots}
+        reserved |= {self._waiter(row[5]).ticket for row in flight if row[5]}
+        for waiter in self._waiters.values():
+            if waiter.ticket not in waits:
+                waiter.outcome = RESERVED if waiter.ticket in reserved else ENDED
+        for message in self._messages:
+            word, _, which = message.partition(b" ")
+            if word == b"ready":
+                outbox.woken.append(self._waiters[int(which)])
+                outbox.changed = True
+        self._messages.clear()
+        # Leases.
+        live = {int(row[0]) for row in flight}
+        for number in [number for number in self._grants if number not in live]:
+            grant = self._grants.pop(number)
+            ended, how = self._ending
+            if grant is ended and how is not None and reply[0] == b"ok":
+                grant.standing = how
+            else:
+                grant.standing = RELEASED if self._phase == "closed" else EXPIRED
+        self._ending = (None, None)
+        # Values.
+        rows = (*returned, *arrived, *delayed, *deferred)
+        kept = {row[1] for row in rows} | {row[2] for row in flight}
+        kept |= {waiter.put[0] for waiter in self._waiters.values() if waiter.put}  # type: ignore[misc]
+        if reply[0] == b"wait":
+            kept.add(self._put)
+        for name in [name for name in self._values if name not in kept]:
+            self._values.remove(name)
+            outbox.dropped.append(self._objects.pop(name))
+            outbox.changed = True
+        # The next moment at which somebody profits from a look.
+        alarm = inf
+        if waits:
+            times = [row[4] for row in (*delayed, *deferred)] + [row[6] for row in flight]
+            times += [row[3] for row in waiting]
+            alarm = min(time for time in map(self._time, times) if time > -inf)
+        if alarm != outbox.alarm:
+            outbox.alarm = alarm
+            outbox.changed = True
+
+    def _outcome(
+        self,
+        reply: list[Any],
+        kind: str = "",
+        key: Any = None,
+        wait: float = inf,
+        timeout: Any = None,
+        duration: float = inf,
+    ) -> Any:
+        """What a reply means to the caller."""
+        word = reply[0]
+        if word == b"wait":
+            waiter = self._waiters[self._requests[int(reply[1])]]
+            waiter.key, waiter.timeout, waiter.duration = key, wait, duration
+            return waiter
+        if word == b"timeout":
+            raise too_late(kind, key, timeout, wait)
+        if word == b"flying":
+            raise KeyAlreadyInFlightError(f"key {text(key)} is in flight")
+        if word != b"ok":
+            assert word in (b"shut", b"closed", b"nothing"), reply
+            raise QueueClosedError("the queue was shut down or closed")
+        if kind in ("get", "take"):
+            return self._delivery(reply, duration)
+        return reply[1] if len(reply) > 1 else None
+
+    def _delivery(self, reply: list[Any], duration: float) -> tuple[Any, Any, Lease[Any]]:
+        _, number, key, value, attempt = reply
+        grant = Grant()
+        grant.number, grant.issuer, grant.standing = int(number), self._issuer, LIVE
+        grant.attempt = int(attempt)
+        grant.duration = duration
+        entry: Any = SimpleNamespace(key=self._objects[key])
+        grant.entry = entry
+        self._grants[grant.number] = grant
+        lease: Lease[Any] = Lease.__new__(Lease)
+        lead_to(lease, grant)
+        return entry.key, self._objects[value], lease
+
+    def _key(self, key: Any) -> bytes:
+        """What the server has for a key; here alone the key's own code runs."""
+        name = self._keys.get(key)
+        if name is None:
+            name = b"k%d" % len(self._keys)
+            self._keys[key] = name
+            self._objects[name] = key
+        return name
+
+    def _keep(self, value: Any) -> bytes:
+        self._made += 1
+        self._put = b"v%d" % self._made
+        self._objects[self._put] = value
+        self._values.add(self._put)
+        return self._put
+
+    def _waiter(self, call: bytes) -> Waiter:
+        return self._waiters[int(call.rpartition(b":")[2])]
+
+    def _named(self, waiter: Waiter) -> str:
+        return str(self._requests[waiter.ticket])
+
+    # -- time ----------------------------------------------------------------------
+
+    def _will_be(self, now: float, *spans: float) -> None:
+        """What the server will have of these moments is what is said here, to the last bit."""
+        for span in spans:
+            if abs(now + span) != inf:
+                self._exact[round((now + span) * UNIT)] = now + span
+
+    def _time(self, there: bytes) -> float:
+        if there.endswith(b"inf"):
+            return float(there)
+        time = int(there) + EPOCH
+        return self._exact.get(time, time / UNIT)
+
+
+def units(span: float) -> str:
+    return "inf" if span == inf else str(max(0, round(span * UNIT))) if span > 0 else "0"
+
+
+def moment(time: float) -> str:
+    return "-inf" if time == -inf else str(round(time * UNIT) - EPOCH)
+
+
+def _leased(lease: object) -> Lease[Any]:
+    if not isinstance(lease, Lease):
+        raise TypeError(f"a Lease is needed, as get and take return it, not {lease!r}")
+    return lease
