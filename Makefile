@@ -34,8 +34,8 @@ help:  # show this list
 		re.findall(r"^([\w-]+):[^#\n]*  " + mark + " (.*)", text, re.M)]; \
 		show("##"); print("\nsingle steps, and what makes them"); show("#")'
 
-run: $(TEST)  ## index a tree of files with workers that fail on purpose (DIR=folder)
-	@$(BIN)/python examples/index_tree.py $${DIR:+"$$DIR"}
+run: $(TEST)  ## index a tree with workers that fail on purpose (DIR=folder, ENGINE=redis)
+	@$(BIN)/python -m examples.index_tree$${ENGINE:+_$$ENGINE} $${DIR:+"$$DIR"}
 
 test: $(TEST)  ## check everything, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
