@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from functools import cache
-from itertools import count
+from itertools import count, islice
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 from weakref import WeakValueDictionary
 
 import hiredis
+from greenlet import getcurrent, greenlet
 
 import leasedkeyq
 from leasedkeyq._checks import (
@@ -72,7 +75,23 @@ local function clock(args)
     return time == '-inf' and -INF or tonumber(time)
 end
 """
+SESSION: Final = "0123456789abcdef"
+PARTS: Final = (
+    *("meta", "keys", "values", "line", "late", "fly", "crowd", "due", "takers", "slots"),
+    *("getters", "putters", "joiners", "drainers", "waits", "waiting", "ending", "ripening"),
+    *(f"{what}:{SESSION}" for what in ("session", "calls", "leases", "bound")),
+)
+# All that there is of a queue, under the name of another.
+FORK: Final = f"""\
+for part in string.gmatch('{" ".join(PARTS)}', '%S+') do
+    redis.call('COPY', KEYS[1] .. ':' .. part, KEYS[2] .. ':' .. part)
+end
+"""
 BATCH: Final = 64  # queues that are done with, before their keys are removed
+
+
+Command: TypeAlias = tuple[Any, ...]
+Half: TypeAlias = list[tuple[greenlet, tuple[Command, ...]]]
 
 
 def on_a_test_clock(source: str) -> str:
@@ -100,22 +119,65 @@ class Wire:
         else:
             self.ask(("FUNCTION", "LOAD", "REPLACE", source))
             self.run = ("FCALL", "leasedkeyq2_test")
+        self.fork = self.ask(("SCRIPT", "LOAD", FORK))[0]
         self.check = self.ask(("SCRIPT", "LOAD", INVARIANTS.read_text()))[0]
         self.ask(("PSUBSCRIBE", "lkq:*"))
 
-    def ask(self, *commands: tuple[Any, ...]) -> list[Any]:
+    def ask(self, *commands: Command) -> list[Any]:
         """Their replies; whatever was published meanwhile has been told to the machines."""
+        pool = getcurrent().parent
+        if pool is not None:
+            replies: list[Any] = pool.switch(commands)
+        else:
+            replies = self._ask(commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def side_by_side(self, jobs: Iterable[Callable[[], None]], width: int) -> None:
+        """Carry jobs out, so many at a time, and ask together what they ask.
+
+        In two halves: while the server works for the one, the other one goes on.
+        """
+        ahead = iter(jobs)
+        halves: deque[Half] = deque([[], []])
+        while True:
+            half = halves.popleft()
+            replies = iter(self._receive(sum(len(commands) for _, commands in half)))
+            asked, half = half, []
+            for one, commands in asked:
+                if (more := one.switch([*islice(replies, len(commands))])) is not None:
+                    half.append((one, more))
+            for job in islice(ahead, max(0, width // 2 - len(half))):
+                one = greenlet(job)
+                if (commands := one.switch()) is not None:
+                    half.append((one, commands))
+            self._send([command for _, commands in half for command in commands])
+            halves.append(half)
+            if not halves[0] and not half:
+                return
+
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        self._send(commands)
+        return self._receive(len(commands))
+
+    def _send(self, commands: Sequence[Command]) -> None:
+        if len(self.done) >= BATCH:
+            keys = [key for name in self.done for key in keys_of(name)]
+            self.done.clear()
+            commands = [("CLIENT", "REPLY", "SKIP"), ("UNLINK", *keys), *commands]
         self.socket.sendall(b"".join(map(hiredis.pack_command, commands)))
+
+    def _receive(self, number: int) -> list[Any]:
         replies: list[Any] = []
-        while len(replies) < len(commands):
+        while len(replies) < number:
             reply = self.reader.gets()
             if reply is False:
-                received = self.socket.recv(1 << 16)
+                received = self.socket.recv(1 << 20)
                 assert received, "the server has closed the connection"
                 self.reader.feed(received)
             elif not isinstance(reply, hiredis.PushNotification):
-                if isinstance(reply, Exception):
-                    raise reply
                 replies.append(reply)
             elif reply[0] == b"pmessage":
                 machine = self.machines.get(reply[2].rpartition(b":")[0])
@@ -128,23 +190,13 @@ class Wire:
     def forget(self, name: str) -> None:
         """The queue of this name is done with."""
         self.done.append(name)
-        if len(self.done) >= BATCH:
-            commands = [("UNLINK", *keys_of(done)) for done in self.done]
-            self.done.clear()
-            self.ask(*commands)
 
 
 def keys_of(name: str) -> list[str]:
     """All that the server may keep of a queue."""
-    parts = (
-        *("meta", "keys", "values", "line", "late", "fly", "crowd", "due", "takers", "slots"),
-        *("getters", "putters", "joiners", "drainers", "waits", "waiting", "ending", "ripening"),
-        *(f"{what}:{SESSION}" for what in ("session", "calls", "leases", "bound")),
-    )
-    return [f"{name}:{part}" for part in parts]
+    return [f"{name}:{part}" for part in PARTS]
 
 
-SESSION: Final = "0123456789abcdef"
 LOOKS: Final = {
     *("qsize", "inflight_size", "delayed_size", "peek", "contains", "superseded", "deadline"),
     *("available_keys", "available_items", "inflight_keys", "delayed_keys"),
@@ -187,12 +239,19 @@ class RedisMachine:
         self._exact: dict[int, float] = {}  # moments that were asked for
         self._phase = "open"
         self._busy = False
+        self._before: tuple[Command, ...] = ()  # what to ask the server before anything else
         self.outbox = Outbox()
         self.deadlines = SimpleNamespace(soonest=-inf)  # the shell is to read its clock, always
         self._do("open", "2", "0" if limit == inf else str(limit), "inf", "inf", now=0.0)
 
     def __del__(self) -> None:
-        self._wire.forget(self._name)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The server may forget the queue."""
+        if self._name:
+            self._wire.forget(self._name)
+            self._name = ""
 
     @property
     def busy(self) -> bool:
@@ -495,9 +554,14 @@ class RedisMachine:
             self._request += 1
             numbers = (str(self._request), str(self._request - 1))
         call = (*run, *numbers, operation, *arguments, moment(now))
+        look = (*run, "0", "0", "snapshot", "-inf")
         reply = [b"again"]
         while reply[0] == b"again":
-            reply, self._shown = self._wire.ask(call, (*run, "0", "0", "snapshot", "-inf"))
+            before, self._before = self._before, ()
+            if now == -inf and operation in LOOKS:  # nothing is due then
+                *_, reply = self._wire.ask(*before, call)
+                return reply  # type: ignore[no-any-return]
+            *_, reply, self._shown = self._wire.ask(*before, call, look)
         if reply[0] == b"wait" and operation != "resume":
             ticket = int(reply[1])
             self._requests[ticket] = self._request
@@ -612,6 +676,26 @@ class RedisMachine:
 
     def _named(self, waiter: Waiter) -> str:
         return str(self._requests[waiter.ticket])
+
+    def _forked(self, calls: dict[int, Waiter], grant_of: Callable[[Grant], Grant]) -> RedisMachine:
+        """A copy, of the queue on the server as well, to go on by itself."""
+        twin = copy(self)
+        twin._name = f"lkq:{{{next(self._wire.names)}}}"
+        twin._wire.machines[twin._name.encode()] = twin
+        twin._messages = []
+        for name in ("_keys", "_objects", "_requests", "_exact", "_values"):
+            setattr(twin, name, getattr(self, name).copy())
+        twin._waiters = {number: calls[id(waiter)] for number, waiter in self._waiters.items()}
+        twin._grants = {number: grant_of(grant) for number, grant in self._grants.items()}
+        twin.outbox = Outbox()
+        twin.outbox.alarm = self.outbox.alarm
+        twin._before = (("EVALSHA", self._wire.fork, "2", self._name, twin._name),)
+        return twin
+
+    def _stand(self) -> None:
+        """The original may go."""
+        before, self._before = self._before, ()
+        self._wire.ask(*before)
 
     # -- time ----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ in 14 hexadecimal digits, so that they sort as numbers do.
 
 What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a session.
 
-  meta        hash    schema, id, maxsize; phase: open, shut, closing (Close has begun and goes on with
+  meta        string  schema, id, maxsize; phase: open, shut, closing (Close has begun and goes on with
                       the next call), closed; puts, number, ticket, place: the last that was given;
                       getters, takers, putters, joiners, drainers: how many wait; ringer, alarm: the
                       session that is to call at that moment; claim, publish: see Open
@@ -36,7 +36,8 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
   slots       zset    call -> ticket: puts that have a slot and have not resumed
   waits       zset    call -> end of its wait
   waiting     zset    session -> how many of its calls wait
-  session:S   hash    ttl; done: requests up to there need no reply any more; request -> its reply
+  session:S   hash    done: requests up to there have been answered; request -> its reply. It is there
+                      for as long as the session lives
   calls:S     hash    request -> kind, ticket, key, duration, deadline, policy, delay, outcome, number
   leases:S    zset    number -> number: copies in flight that S got
   bound:S     zset    likewise, only those that end with S: reserved, or leased without end
@@ -70,8 +71,9 @@ local INF, BUDGET = 1/0, 200
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
 -- Of the call that is being carried out: what it works on, its name and its time, the steps it may
--- still do, the earliest moment that it has set, and whether it has found a session gone.
-local call, base, m, session, request, now, left, sooner, dropped
+-- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
+-- own session is there.
+local call, base, m, session, request, now, left, sooner, dropped, alive
 
 -- The life of a key, whole: {what an event does, the state it leads to if the time of the waiting
 -- value has come or there is none, and the state if it has not}. `put` is any policy not named.
@@ -191,33 +193,23 @@ end
 
 -- What the queue holds ----------------------------------------------------------------------------
 
-local TEXTS = {schema = true, id = true, publish = true, phase = true, ringer = true}
-local FIELDS = {
-    'phase', 'puts', 'number', 'ticket', 'place', 'getters', 'takers', 'putters', 'joiners',
-    'drainers', 'maxsize', 'ringer', 'alarm', 'claim', 'publish', 'schema', 'id', 'drained', 'joined',
-    'cursor',
-}
 local as_read
 
 local function load_meta()
-    m, as_read = {}, call('HMGET', named('meta'), unpack(FIELDS))
-    for i, field in ipairs(FIELDS) do
-        local value = as_read[i]
-        m[field] = TEXTS[field] and value or value and number(value)
+    as_read, m = call('GET', named('meta')), {}
+    if as_read then
+        m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
+            m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
+            m.drained, m.joined, m.cursor = cmsgpack.unpack(as_read)
     end
 end
 
 local function keep_meta()
-    local changed = {}
-    for i, field in ipairs(FIELDS) do
-        local value = m[field]
-        if value and not TEXTS[field] then value = text(value) end
-        if value and value ~= as_read[i] then
-            changed[#changed + 1] = field
-            changed[#changed + 1] = value
-        end
-    end
-    if changed[1] then call('HSET', named('meta'), unpack(changed)) end
+    local packed = cmsgpack.pack(
+        m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
+        m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
+        m.drained, m.joined, m.cursor)
+    if packed ~= as_read then call('SET', named('meta'), packed) end
 end
 
 local function entry_of(key)
@@ -304,6 +296,7 @@ local function drop(s, how)
     unschedule((how == '2' and '3' or '2') .. s)
     schedule(how .. s, -INF)
     dropped = true
+    if s == session then alive = false end
 end
 
 -- Tell a session something. Nobody hears it: the session is gone.
@@ -694,9 +687,8 @@ end
 -- it, before they do anything else.
 local function Closed()
     Shut()
-    m.drained = Drained() and 1 or 0
-    m.joined = Items() == 0 and 1 or 0
-    m.phase, m.cursor = 'closing', 0
+    m.drained, m.joined = Drained(), Items() == 0
+    m.phase, m.cursor = 'closing', '0'
 end
 
 local function close_on()
@@ -709,17 +701,16 @@ local function close_on()
             if kind == 'take' then
                 found = string.sub(found, 23 + tonumber(string.sub(found, 1, 8), 16))
             end
-            local fine = kind == 'drain' and m.drained == 1 or kind == 'join' and m.joined == 1
+            local fine = kind == 'drain' and m.drained or kind == 'join' and m.joined
             wake(call_of(found), fine and 'done' or 'ended')
-        elseif m.cursor >= 0 then
+        elseif m.cursor ~= '' then
             -- The copies in flight, to be given back in the order of their grants.
-            local page = call('HSCAN', named('fly'), text(m.cursor), 'COUNT', 100)
+            local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 100)
             for i = 1, #page[2], 2 do
                 call('ZADD', named('ending'), tonumber(page[2][i], 16), page[2][i])
             end
             left = left - #page[2] / 2
-            m.cursor = tonumber(page[1])
-            if m.cursor == 0 then m.cursor = -1 end
+            m.cursor = page[1] ~= '0' and page[1] or ''
         elseif call('EXISTS', named('ending')) == 1 then
             local f = flight_of(call('ZPOPMAX', named('ending'))[1])
             if f.call ~= '' then
@@ -729,15 +720,15 @@ local function close_on()
                 unschedule('4' .. f.call)
             end
             GiveBack(f, 'head', 0)
-        elseif m.cursor == -1 then
-            for _, key in ipairs(call('SMEMBERS', named('late'))) do
-                local e = entry_of(key)
-                call('ZADD', named('ripening'), e.time, hex(e.version) .. key)
+        elseif call('SCARD', named('late')) > 0 then
+            -- No lease is live any more, so all that falls due, but for sessions, are these.
+            if call('EXISTS', named('ripening')) == 0 then
+                call('ZRANGESTORE', named('ripening'), named('due'), 0, -1)
             end
-            m.cursor = -2
-        elseif call('EXISTS', named('ripening')) == 1 then
-            Ripen(entry_of(string.sub(call('ZPOPMIN', named('ripening'))[1], 15)))
+            local what = call('ZPOPMIN', named('ripening'))[1]
+            if string.sub(what, 1, 1) == '1' then Ripen(entry_of(string.sub(what, 16))) end
         else
+            call('UNLINK', named('ripening'))
             m.phase = 'closed'
             return
         end
@@ -1016,7 +1007,7 @@ local function Open(schema, maxsize, ttl, claim, publish)
     if m.schema ~= schema then return {'refused', 'schema', m.schema} end
     if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
     m.claim, m.publish = number(claim), publish or 'PUBLISH'
-    call('HSET', named('session:' .. session), 'ttl', ttl, 'done', 0)
+    call('HSET', named('session:' .. session), 'done', 0)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     return {'ok', m.id, text(now)}
 end
@@ -1027,10 +1018,10 @@ local function make(schema, maxsize)
     m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
     m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
     m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
+    m.drained, m.joined, m.cursor = false, false, ''
 end
 
 local function Hello(ttl, ...)
-    call('HSET', named('session:' .. session), 'ttl', ttl)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     local reply = {'ok', text(now), 'inf'}
     for _, name in ipairs({...}) do
@@ -1194,7 +1185,9 @@ local function carry_out(op, args)
     if op == 'cancel' then leave(args[5]) end
     local whole = Settled()
     local reply = {'again'}
-    if whole then
+    if whole and not alive then
+        reply = {'gone'}  -- the end of the session itself was due
+    elseif whole then
         reply = OPERATIONS[op](unpack(args, 5))
         Served()
     end
@@ -1210,33 +1203,35 @@ local function carry_out(op, args)
     return reply
 end
 
+-- Replies that have arrived, some at a time.
+local function forget_replies(mine, done, arrived)
+    if arrived - done < 16 then return end
+    local numbers = {}
+    for n = done + 1, math.min(arrived, done + BUDGET) do numbers[#numbers + 1] = text(n) end
+    call('HDEL', mine, unpack(numbers))
+    call('HSET', mine, 'done', text(done + #numbers))
+end
+
 local function run(keys, args)
     call, base, session, request = redis.call, keys[1], args[1], args[2]
-    now, left, sooner, dropped = clock(args), BUDGET, INF, false
-    local done, op = tonumber(args[3]), args[4]
+    now, left, sooner, dropped, alive = clock(args), BUDGET, INF, false, true
+    local op, mine = args[4], named('session:' .. session)
     load_meta()
-    local mine = named('session:' .. session)
     local kept
     if request ~= '0' then
-        kept = call('HMGET', mine, 'ttl', 'done', request)
-        if kept[3] then return cmsgpack.unpack(kept[3]) end
+        kept = call('HMGET', mine, 'done', request)
+        if kept[2] then return cmsgpack.unpack(kept[2]) end
         if op == 'open' then
             if not m.phase then make(args[5], args[6]) end
-        elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
+        elseif not kept[1] or tonumber(request) <= tonumber(kept[1]) then
             return {'gone'}
         end
     end
     if not m.phase then return {'gone'} end
     local reply = carry_out(op, args)
-    if request ~= '0' and reply[1] ~= 'again' and is_alive(session) then
-        local known = tonumber(kept[2] or 0)
-        local upto = math.min(done, known + BUDGET)
-        if upto > known then
-            local answered = {}
-            for n = known + 1, upto do answered[n - known] = text(n) end
-            call('HDEL', mine, unpack(answered))
-        end
-        call('HSET', mine, 'done', text(math.max(known, upto)), request, cmsgpack.pack(reply))
+    if kept and alive and reply[1] ~= 'again' then
+        call('HSET', mine, request, cmsgpack.pack(reply))
+        forget_replies(mine, tonumber(kept[1] or 0), tonumber(args[3]))
     end
     keep_meta()
     return reply
