@@ -73,7 +73,8 @@ local RETURNED = -2^52  -- the border in the line: END is counted up from there,
 -- Of the call that is being carried out: what it works on, its name and its time, the steps it may
 -- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
 -- own session is there.
-local call, base, m, session, request, now, left, sooner, dropped, alive
+local call, base, session, request, now, left, sooner, dropped, alive
+local m = {}  -- meta: one table for all calls, since to make one takes as long as to read it
 
 -- The life of a key, whole: {what an event does, the state it leads to if the time of the waiting
 -- value has come or there is none, and the state if it has not}. `put` is any policy not named.
@@ -196,7 +197,8 @@ end
 local as_read
 
 local function load_meta()
-    as_read, m = call('GET', named('meta')), {}
+    as_read = call('GET', named('meta'))
+    m.phase = nil
     if as_read then
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
             m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
@@ -213,14 +215,14 @@ local function keep_meta()
 end
 
 local function entry_of(key)
-    local e, packed = {key = key}, call('HGET', named('keys'), key)
-    if packed then
-        e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease = cmsgpack.unpack(packed)
-    else
-        e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease = 'ABSENT', 0, 0, 0, false, 0, ''
-    end
-    e.filed = e.version  -- under which its time is in `due`
-    return e
+    local packed = call('HGET', named('keys'), key)
+    local state, newest, version, attempts, time, leases, lease = 'ABSENT', 0, 0, 0, false, 0, ''
+    if packed then state, newest, version, attempts, time, leases, lease = cmsgpack.unpack(packed) end
+    return {
+        key = key, state = state, newest = newest, version = version, attempts = attempts,
+        time = time, leases = leases, lease = lease,
+        filed = version,  -- under which its time is in `due`
+    }
 end
 
 local function keep_entry(e)
@@ -235,11 +237,12 @@ end
 local function flight_of(n)
     local packed = call('HGET', named('fly'), n)
     if not packed then return nil end
-    local f = {number = n}
-    f.key, f.version, f.attempts, f.seen, f.duration, f.deadline, f.session, f.call =
-        cmsgpack.unpack(packed)
-    f.bound = not f.deadline
-    return f
+    local key, version, attempts, seen, duration, deadline, s, name = cmsgpack.unpack(packed)
+    return {
+        number = n, key = key, version = version, attempts = attempts, seen = seen,
+        duration = duration, deadline = deadline, session = s, call = name,
+        bound = not deadline,  -- it is in `bound`
+    }
 end
 
 local function keep_flight(f)
@@ -248,13 +251,15 @@ local function keep_flight(f)
 end
 
 local function call_of(name)
-    local c = {name = name}
-    c.session, c.request = string.match(name, '^(.*):(.*)$')
-    local packed = call('HGET', named('calls:' .. c.session), c.request)
+    local s, r = string.match(name, '^(.*):(.*)$')
+    local packed = call('HGET', named('calls:' .. s), r)
     if not packed then return nil end
-    c.kind, c.ticket, c.key, c.duration, c.deadline, c.policy, c.delay, c.outcome, c.number =
-        cmsgpack.unpack(packed)
-    return c
+    local kind, ticket, key, duration, deadline, policy, delay, outcome, n = cmsgpack.unpack(packed)
+    return {
+        name = name, session = s, request = r, kind = kind, ticket = ticket, key = key,
+        duration = duration, deadline = deadline, policy = policy, delay = delay,
+        outcome = outcome, number = n,
+    }
 end
 
 local function keep_call(c)
