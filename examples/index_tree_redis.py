@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypedDict
+from typing import Annotated, Any, TypeAlias, TypedDict
 
 import typer
 from redis.asyncio import Redis
@@ -163,7 +163,7 @@ class Indexer:
         self.server = Server(appendonly="yes", appendfsync="always")
         self.planned: dict[Path, Fault | None] = {}  # of every file that was put
         self.happened: Counter[Fault] = Counter()
-        self.index: dict[bytes, bytes] = {}
+        self.index: dict[Any, Any] = {}  # of bytes
         self.seen: dict[str, int] = {}
 
     async def run(self, progress: Progress) -> None:
@@ -180,7 +180,7 @@ class Indexer:
             showing.cancel()
         async with Redis.from_url(self.server.url) as index:
             self.index = await index.hgetall(INDEX)
-            seen = await index.hgetall(SEEN)
+            seen: dict[Any, Any] = await index.hgetall(SEEN)
         self.seen = {name.decode(): int(number) for name, number in seen.items()}
 
     async def report(self, queue: Queue, show: partial[None]) -> None:

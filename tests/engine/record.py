@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from tests.engine.server import Server
 from tests.subject import module
 
-model = module("_model")
+if TYPE_CHECKING:
+    from leasedkeyq import _model as model
+else:
+    model = module("_model")
 MACHINE = Path(module("errors").__file__).with_name("redis") / "machine.lua"
 RECORD = "record"
 PAGE = 10_000
@@ -38,6 +41,7 @@ end
 # Lines of the source, each there once, and what a test has before or after it.
 BEFORE = {
     "if redis.register_function then": RUN,
+    "        reply = OPERATIONS[op](unpack(args, 5))": "it('operation')",
     "            GiveBack(flight_of(which), 'end', 0)": "it('expire', which)",
     "            Ripen(entry_of(string.sub(which, 15)))": "it('ripen', string.sub(which, 15))",
     "            call('ZADD', named('slots'), c.ticket, c.name)": "it('slot', c.name)",
@@ -113,7 +117,7 @@ class DiffersError(AssertionError):
     """The server and the model do not do the same."""
 
 
-class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
+class Replay(model.Model):
     """The model, that does what a record says was done to one queue, and compares."""
 
     def __init__(self) -> None:
@@ -126,6 +130,7 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
         self.ours: dict[int, int] = {}  # and the other way round
         self.answers: dict[tuple[str, str], list[Any]] = {}
         self.slots: list[str] = []
+        self.operating = False  # what is due was carried out, and the operation is under way
         self.done = 0
         self.latest = 0
         self.kinds: dict[str, int] = {}
@@ -146,7 +151,7 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
                     waiter.cancelled = True
 
     def reap(self, now: float) -> None:
-        while True:
+        while not self.operating:
             self.meet()
             due = [
                 *[(g.deadline, 0, n) for n, g in self.grants.items() if g.deadline <= now],
@@ -164,8 +169,8 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
                 self.same(min(due, default=None), (held.time, 1, held.version))
                 self._ripen(held)
             else:
+                self.due = due
                 break
-        self.due = due
         self._settle()
 
     def end_session(self, session: str, everything: bool, now: float) -> None:
@@ -185,7 +190,7 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
         grants = [grant for grant in self.grants.values() if grant.copy is copy]
         name = ""
         if grants:
-            name = self.names[grants[-1].ticket]
+            name = self.names[grants[-1].ticket or 0]
             self.owner[grants[-1].lease.number] = name.split(":")[0]
         self.same(self.happens("offer"), ("offer", copy.key, name))
 
@@ -212,14 +217,20 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
         slots = [event[1] for event in done.happened if event[0] == "slot"]
         self.events.extend(event for event in done.happened if event[0] != "slot")
         self.slots.clear()
-        if word == "again":
+        if done.op == "cancel" and self.mine(done) in self.calls:
+            self.calls[self.mine(done)].cancelled = True  # before what is due
+        if word != "gone" or done.happened:
             self.reap(now)
-        elif word != "gone" or done.happened or done.op in ("resume", "give_up"):
-            operation = getattr(self, f"do_{done.op}", None) or self.look
-            operation(done, now)
+        if self.happens("operation"):
+            self.same([], self.due)
+            self.operating = True
+            (getattr(self, f"do_{done.op}", None) or self.look)(done, now)
+            self.operating = False
             self.reap(now)
-            self.same([], [one for one in self.due if done.op != "tick"])
-        self.same(list(self.events), [])
+            self.same([], self.due)
+        else:
+            assert word in ("again", "gone"), word
+        self.same([*self.events], [])
         self.same(slots, self.slots)
         if done.request != "0" and word != "again":
             self.answers[done.session, done.request] = done.reply
@@ -267,7 +278,6 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
     def do_open(self, done: Done, now: int) -> None:
         maxsize = int(done.args[1])
         self.maxsize = maxsize if maxsize > 0 else inf
-        self.reap(now)
 
     def do_put(self, done: Done, now: int) -> None:
         key, value, policy, delay, wait = map(bytes.decode, done.args)
@@ -285,7 +295,6 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
         return f"{done.session}:{done.args[0].decode()}"
 
     def do_resume(self, done: Done, now: int) -> None:
-        self.reap(now)
         waiter = self.calls.get(self.mine(done))
         if waiter is None:
             self.same(done.reply, [b"gone"])
@@ -296,7 +305,6 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
             self.answer(done, lambda: self.resume(waiter, now))
 
     def do_give_up(self, done: Done, now: int) -> None:
-        self.reap(now)
         waiter = self.calls.get(self.mine(done))
         if waiter is None or waiter.outcome != "WAITING":
             self.do_resume(done, now)
@@ -311,12 +319,7 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
             self.same(done.reply, [b"timeout"])
 
     def do_cancel(self, done: Done, now: int) -> None:
-        waiter = self.calls.get(self.mine(done))
-        if waiter is not None:
-            waiter.cancelled = True
-        self.reap(now)
-        if self.mine(done) in self.calls:
-            del self.calls[self.mine(done)]
+        if waiter := self.calls.pop(self.mine(done), None):
             self.cancel(waiter, now)
         self.same(done.reply, [b"ok"])
 
@@ -369,10 +372,9 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
         self.time_out(now)
 
     def do_bye(self, done: Done, now: int) -> None:
-        self.reap(now)
+        pass
 
     def do_hello(self, done: Done, now: int) -> None:
-        self.reap(now)
         for call, said in zip(done.args[1:], done.reply[3:], strict=True):
             waiter = self.calls.get(f"{done.session}:{call.decode()}")
             known = waiter and ("waits" if waiter.outcome == "WAITING" else "ready")
@@ -381,7 +383,6 @@ class Replay(model.Model):  # type: ignore[misc]  # it is looked for at run time
     # -- looks
 
     def look(self, done: Done, now: int) -> None:
-        self.reap(now)
         op, said = done.op, done.reply[1:]
         match op:
             case "qsize" | "inflight_size" | "delayed_size":

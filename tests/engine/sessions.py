@@ -20,7 +20,7 @@ class Session:
         self.base = f"lkq:{{{name}}}"
         self.session = f"{next(NUMBERS):016x}"
         self.commands: Redis = server.admin
-        self.ears = server.admin.pubsub()
+        self.ears: Any = server.admin.pubsub()  # type: ignore[no-untyped-call]
         self.ears.subscribe(f"{self.base}:{self.session}")
         self.ears.get_message(timeout=10)
         self.request = 0

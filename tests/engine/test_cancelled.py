@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
+from typing import Any
 
 import pytest
 
 from tests.engine.server import PATIENCE, Server
-from tests.engine.traffic import Queue, within
+from tests.engine.traffic import Queue, waiting, within
 
 ROUNDS = 16  # of the loop, about what a put and its wake-up take
 
@@ -22,7 +24,7 @@ async def cancel_around_puts(server: Server, name: str, times: int, seed: int) -
         caught = 0
         for number in range(times):
             key = f"{number}"
-            calls = [gets.get, lambda key=key: gets.take(key), lambda: puts.get()]
+            calls: list[Any] = [gets.get, partial(gets.take, key), puts.get]
             getting = asyncio.ensure_future(calls[number % 3]())
             if number % 2:
                 await asyncio.sleep(0)
@@ -63,10 +65,11 @@ async def test_ten_thousand_cancelled_gets_lose_nothing(server: Server, name: st
     await cancel_around_puts(server, name, 10_000, 2)
 
 
-async def test_a_cancelled_put_that_waited_has_not_happened(server: Server, name: str) -> None:
-    """Or it has, if the slot was there first: then nothing was cancelled."""
+async def test_a_put_cancelled_under_way_has_happened_or_has_not(server: Server, name: str) -> None:
+    """Where the server had it already nobody can take it back; but never half of it."""
     random = Random(3)
     async with Queue(server.url, name, maxsize=1, default_lease_timeout=PATIENCE) as queue:
+        happened = 0
         for number in range(200):
             await queue.put(f"first {number}", 1)
             putting = asyncio.create_task(queue.put(f"second {number}", 2))
@@ -76,13 +79,31 @@ async def test_a_cancelled_put_that_waited_has_not_happened(server: Server, name
             await wait_a_moment(number, random)
             putting.cancel()
             await acking
-            try:
+            await asyncio.gather(putting, return_exceptions=True)
+            if await queue.qsize() or not putting.cancelled():
+                happened += 1
+                key, _, lease = await within(PATIENCE, queue.get())
+                assert key == f"second {number}"
+                await queue.ack(lease)
+            found = await queue.stats()
+            assert (found["inflight"], found["available"], found["waiting"]) == (0, 0, 0)
+        assert 0 < happened < 200
+
+
+async def test_a_cancelled_put_that_waits_leaves_nothing_behind(server: Server, name: str) -> None:
+    async with Queue(server.url, name, maxsize=1, default_lease_timeout=PATIENCE) as queue:
+        await queue.put("first", 1)
+        for number in range(50):
+            putting = asyncio.create_task(queue.put(f"second {number}", 2))
+            await waiting(queue, 1)
+            putting.cancel()
+            with pytest.raises(asyncio.CancelledError):
                 await putting
-            except asyncio.CancelledError:
-                assert await queue.qsize() == 0
-            else:
-                await queue.ack((await queue.get())[2])
-            assert await queue.inflight_size() == 0
+        assert await queue.available_keys() == {"first"}
+        await waiting(queue, 0)
+        await queue.ack((await queue.get())[2])
+        await within(PATIENCE, queue.put("third", 3))
+        assert await queue.available_keys() == {"third"}
 
 
 async def test_a_timeout_at_the_moment_of_a_put_loses_nothing(server: Server, name: str) -> None:

@@ -76,7 +76,7 @@ class Careful:
                 await queue.release(lease, delay=0.01)
                 return False
             case 2:
-                assert await queue.extend(lease) is None
+                await queue.extend(lease)
                 return True
             case 3 if not await queue.superseded(lease):
                 self.attempts[key] = 0  # a newer value counts from one

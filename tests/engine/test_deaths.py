@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ LEASE = 0.5
 CLAIM = 0.5  # until a reserved copy is taken from a client that does not ask for it
 TTL = 1.5  # of a session without a sign of life
 SLACK = 3  # what a busy machine may add
-TIMES = {"session_ttl": TTL, "claim_timeout": CLAIM, "default_lease_timeout": LEASE}
+TIMES: dict[str, Any] = {"session_ttl": TTL, "claim_timeout": CLAIM, "default_lease_timeout": LEASE}
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ async def test_a_copy_reserved_for_a_process_that_is_killed_goes_on(
 
 
 async def test_a_slot_reserved_for_a_hung_process_goes_on(server: Server, name: str) -> None:
-    bounded = {**TIMES, "maxsize": 1}
+    bounded: dict[str, Any] = {**TIMES, "maxsize": 1}
     async with (
         Queue(server.url, name, **bounded) as queue,
         Puppet(server.url, name, **bounded) as p,

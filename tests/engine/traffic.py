@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tests.engine.server import PATIENCE
+from tests.engine.server import PATIENCE, until
 from tests.subject import module
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ else:
     RedisLeasedKeyQueue = module("redis").RedisLeasedKeyQueue
     QueueUnavailableError = module("redis").QueueUnavailableError
 
-Queue: TypeAlias = RedisLeasedKeyQueue[str, int]
+__all__ = ["Queue", "QueueUnavailableError", "Traffic", "waiting", "within"]
+
+Queue: TypeAlias = RedisLeasedKeyQueue[str, Any]
 
 
 class Traffic:
@@ -69,6 +71,11 @@ class Traffic:
                 self.late[type(error).__name__] += 1
             else:
                 self.acked.add(key)
+
+    async def progress(self, number: int) -> None:
+        """Until so many more items are done with."""
+        enough = len(self.acked) + number
+        await until(lambda: len(self.acked) >= enough, "progress")
 
     @property
     def lost(self) -> set[str]:
