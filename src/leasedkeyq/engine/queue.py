@@ -596,8 +596,7 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
 
         Raises QueueClosedError, QueueUnavailableError. Spec: no action.
         """
-        said = await self._do("stats")
-        if said[said.index(b"phase") + 1] == b"closed":
+        if (await self.stats())["phase"] == "closed":
             raise _no(b"closed", "start", None)
 
     async def __aenter__(self) -> Self:
@@ -672,6 +671,24 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
         """As `LeasedKeyQueue.inflight_size`. Raises QueueUnavailableError. Spec: ``InFlight``."""
         return int((await self._do("inflight_size"))[1])
 
+    async def stats(self) -> dict[str, Any]:
+        """What the server counts of the queue, by name, and what this client has counted.
+
+        ``waiting``: how many calls wait, of all clients, and ``getters``, ``takers``, ``putters``,
+        ``joiners``, ``drainers`` of each kind; ``available``, ``inflight``, ``delayed``, ``puts``;
+        of this client how often its session was ``renewed``, its alarm ``rings``, and how many
+        ``orphans`` it gave back: items that came for a call that was gone.
+
+        Raises QueueUnavailableError. Spec: no action.
+        """
+        reply = await self._do("stats")
+        said: dict[str, Any] = {
+            name.decode(): _readable(what)
+            for name, what in zip(reply[1::2], reply[2::2], strict=True)
+        }
+        kinds = ("getters", "takers", "putters", "joiners", "drainers")
+        return {**said, "waiting": sum(said[kind] for kind in kinds), **self._counts}
+
     async def _pages(self, op: str) -> list[bytes]:
         found: list[bytes] = []
         cursor: Any = 0
@@ -734,6 +751,14 @@ def _no(word: bytes, op: str, key: Any) -> Exception:
     if word == b"closed":
         return QueueClosedError("the queue is closed: only the introspection methods still answer")
     return RuntimeError(f"the engine answered {op!r} with {word!r}: please report it")
+
+
+def _readable(what: Any) -> Any:
+    """A number, or else a text, or a list of them."""
+    if isinstance(what, list):
+        return [_readable(one) for one in what]
+    said = what.decode()
+    return int(said) if said.isdigit() else said
 
 
 def _asks(method: str, instead: str) -> NotImplementedError:

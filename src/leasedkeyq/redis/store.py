@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from asyncio import AbstractEventLoop, Task, TimerHandle
+from asyncio import AbstractEventLoop, TimerHandle
 from bisect import insort
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -58,8 +58,6 @@ class RedisStore:
         self._functions = True  # the server has them
         self._loading = False
         self._warned = False
-        self._address: Address | None = None  # of the node, in a cluster
-        self._locating: Task[None] | None = None
         self._timer: TimerHandle | None = None
         self._unconfirmed: list[Request] = []
         self._confirming = False
@@ -70,7 +68,7 @@ class RedisStore:
 
     def enter(self, owner: Owner, loop: AbstractEventLoop) -> None:
         self._owner, self._loop = owner, loop
-        self._find()
+        self._move(self._source.next())
 
     def send(self, request: Request) -> None:
         if request.sent == 0:
@@ -134,8 +132,6 @@ class RedisStore:
         link, self._link = self._link, None
         if self._timer is not None:
             self._timer.cancel()
-        if self._locating is not None:
-            self._locating.cancel()
         if link is not None:
             link.part(self)
 
@@ -147,37 +143,16 @@ class RedisStore:
 
     # -- finding the server ------------------------------------------------------------------
 
-    def _find(self) -> None:
-        """Look for the node that has the queue; there may be only one."""
-        self._locating = self._loop.create_task(self._locate())
-
-    async def _locate(self) -> None:
-        try:
-            address = await self._source.locate(self.base)
-        except Exception as error:  # noqa: BLE001 (of whatever kind, it is told)
-            self._trouble = f"{type(error).__name__}: {error}"
-            self._timer = self._loop.call_later(PAUSE, self._find)
-            return
-        self._settle(address)
-
-    def _settle(self, address: Address | None) -> None:
-        """The queue is on this node."""
-        self._trouble = ""
-        self._address = address
-        self._link = link_to(self._loop, self._source, address)
-        self.channel = f"{self.base}:{self._owner.session}".encode()
-        self._link.join(self)
-
-    def _elsewhere(self, address: Address | None) -> None:
-        """The queue is on another node; None: nobody knows on which."""
+    def _move(self, address: Address | None) -> None:
+        """The queue is to be found there."""
         self._ready = False
         link, self._link = self._link, None
         if link is not None:
-            link.part(self)
-        if address is None:
-            self._find()
-        else:
-            self._settle(address)
+            self.link_down(link.part(self))
+        self._trouble = ""
+        self.channel = f"{self.base}:{self._owner.session}".encode()
+        self._link = link_to(self._loop, self._source, address)
+        self._link.join(self)
 
     # -- the link ------------------------------------------------------------------------------
 
@@ -219,8 +194,8 @@ class RedisStore:
             self._owner.failed(request, self._not_confirmed("the connection was lost"))
 
     def unreachable(self) -> None:
-        if self._address is not None:
-            self._elsewhere(None)  # the node may have failed, and another have its slots
+        if len(self._source.known) > 1:
+            self._move(self._source.next())  # a node has failed: another may have its slots by now
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -266,8 +241,7 @@ class RedisStore:
         if code == "MOVED":
             self._hold(request)
             host, _, port = error.split(" ")[2].rpartition(":")
-            if self._link is not None:
-                self._elsewhere((host, int(port)) if host else None)
+            self._move((host, int(port)))
         elif code == "NOSCRIPT" or "Function not found" in error:
             self._hold(request)
             self._load()

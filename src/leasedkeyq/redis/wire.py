@@ -22,7 +22,6 @@ from .source import Address, Source
 
 CONNECT: Final = 5  # seconds, for both connections and what is asked on them first
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0  # seconds between attempts to connect
-TROUBLE: Final = (RedisError, OSError, EOFError, TimeoutError)  # what may come of an attempt
 
 
 def packed(*command: Any) -> bytes:
@@ -131,12 +130,11 @@ class Link:
         self.commands = Line(self._reply, self.lose)
         self.ears = Line(self._hear, self.lose)
         self._expected: deque[tuple[Any, Any]] = deque()  # who asked, and what
-        self._subscribing: deque[Tenant] = deque()
+        self._subscribing: deque[tuple[Tenant, bytes]] = deque()
         self._out: list[bytes] = []
         self._old: tuple[str, int] | None = None  # run and connection that may still have to read
         self._change = asyncio.Event()  # the connections are lost, or nobody uses them any more
-        self._pinged = -1
-        self._all_gone = False
+        self._pinged, self._pinged_at = -1, 0.0  # how much was heard when that was asked for
         self._task: Task[None] = loop.create_task(self._keep())
 
     # -- those who use it ----------------------------------------------------------------
@@ -154,7 +152,12 @@ class Link:
         tenant.channel = channel
         self.tenants[channel] = tenant
 
-    def part(self, tenant: Tenant) -> None:
+    def part(self, tenant: Tenant) -> list[Any]:
+        """Returns the commands of the tenant that are without an answer; it will hear of none."""
+        unanswered = [command for one, command in self._expected if one is tenant]
+        self._expected = deque(
+            (_NOBODY, None) if one is tenant else (one, command) for one, command in self._expected
+        )
         if self.tenants.get(tenant.channel) is tenant:
             del self.tenants[tenant.channel]
             if self.up:
@@ -164,6 +167,7 @@ class Link:
             self._change.set()
             if not self.up:
                 self._task.cancel()
+        return unanswered
 
     async def parted(self) -> None:
         """Wait until the connections are closed, if nobody uses them."""
@@ -189,7 +193,7 @@ class Link:
         if tenant is None:
             if not command.done():
                 command.set_result(reply)
-        else:
+        elif tenant is not _NOBODY:
             tenant.reply(command, reply)
 
     async def _ask(self, *command: Any) -> Any:
@@ -208,30 +212,35 @@ class Link:
         return self.info.get("cluster_enabled") == "1"
 
     def subscribe(self, tenant: Tenant) -> None:
-        self._subscribing.append(tenant)
+        self._subscribing.append((tenant, tenant.channel))
         self.ears.write(packed(self._verb("SUBSCRIBE"), tenant.channel))
 
     def _hear(self, said: Any) -> None:
         if isinstance(said, ReplyError):
-            if self._subscribing:
-                self._subscribing.popleft().subscribed(str(said))
+            self._subscribed(str(said))
         elif said[0] in (b"message", b"smessage"):
             tenant = self.tenants.get(said[1])
             if tenant is not None:
                 tenant.heard(said[2])
         elif said[0] in (b"subscribe", b"ssubscribe"):
-            tenant = self._subscribing.popleft()
-            if tenant.channel == said[1]:
-                tenant.subscribed(None)
+            self._subscribed(None)
+
+    def _subscribed(self, error: str | None) -> None:
+        """The next of the answers to what was subscribed."""
+        if self._subscribing:
+            tenant, channel = self._subscribing.popleft()
+            if self.tenants.get(channel) is tenant:
+                tenant.subscribed(error)
 
     def listen(self) -> None:
-        """Has anything been heard since this was last asked? Otherwise nobody is there."""
+        """Make sure that somebody is at the other end of what is only listened to."""
         if self.up:
-            if self.ears.said == self._pinged:
-                self.lose("the server has nothing to say any more")
-            else:
-                self._pinged = self.ears.said
+            now = self.loop.time()
+            if self.ears.said != self._pinged:
+                self._pinged, self._pinged_at = self.ears.said, now
                 self.ears.write(packed("PING"))
+            elif now > self._pinged_at + CONNECT:
+                self.lose("it has nothing to say any more")
 
     # -- the connections -------------------------------------------------------------------
 
@@ -250,7 +259,7 @@ class Link:
                 try:
                     async with asyncio.timeout(CONNECT):
                         await self._connect()
-                except TROUBLE as error:
+                except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
                     self.why = f"{type(error).__name__}: {error}".strip(": ")
                     await self._end()
                     for tenant in [*self.tenants.values()]:
@@ -275,9 +284,7 @@ class Link:
         self.ears = Line(self._hear, self.lose)
         await self.ears.connect(self.source.dial(self.address))
         await self.commands.connect(self.source.dial(self.address))
-        self._expected.clear()
         self._subscribing.clear()
-        self._out.clear()
         self._pinged = -1
         said = await self._checked("INFO")
         lines = said.decode(errors="replace").splitlines()
@@ -285,27 +292,34 @@ class Link:
         me = await self._checked("CLIENT", "ID")
         run = self.info.get("run_id", "")
         if self._old is not None and self._old[0] == run:
-            await self._ask("CLIENT", "KILL", "ID", self._old[1])
+            await self._answered("CLIENT", "KILL", "ID", self._old[1])  # or it is gone already
         self._old = run, me
+        if self.clustered:
+            slots = await self._checked("CLUSTER", "SLOTS")
+            self.source.learn((slot[2][0].decode(), slot[2][1]) for slot in slots if slot[2][0])
         if self._change.is_set():
             raise EOFError(self.why)
         self.up = True
 
     async def _checked(self, *command: Any) -> Any:
-        """The answer to a command that must be allowed. A connection lost meanwhile is an error."""
+        """The answer to a command that must be allowed."""
+        answer = await self._answered(*command)
+        if isinstance(answer, ReplyError):
+            raise RedisError(str(answer))
+        return answer
+
+    async def _answered(self, *command: Any) -> Any:
+        """The answer to a command; EOFError if a connection is lost before it comes."""
         asking = self.loop.create_task(self._ask(*command))
         losing = self.loop.create_task(self._change.wait())
         try:
             await asyncio.wait([asking, losing], return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 raise EOFError(self.why)
-            answer = asking.result()
+            return asking.result()
         finally:
             asking.cancel()
             losing.cancel()
-        if isinstance(answer, ReplyError):
-            raise RedisError(str(answer))
-        return answer
 
     async def _end(self) -> None:
         """The connections are at their end; what was asked on them has no answer."""
@@ -314,7 +328,7 @@ class Link:
         await self.commands.close()
         unanswered: dict[Tenant, list[Any]] = {}
         for tenant, command in self._expected:
-            if tenant is not None:
+            if tenant not in (None, _NOBODY):
                 unanswered.setdefault(tenant, []).append(command)
         self._expected.clear()
         self._out.clear()
@@ -322,6 +336,7 @@ class Link:
             tenant.link_down(unanswered.get(tenant, []))
 
 
+_NOBODY: Final = object()  # asked, and has left
 _LINKS: WeakKeyDictionary[AbstractEventLoop, dict[Any, Link]] = WeakKeyDictionary()
 
 
