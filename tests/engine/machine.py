@@ -11,11 +11,11 @@ which follow the clock where that is ahead, are those of the specification.
 
 from __future__ import annotations
 
+import atexit
 import re
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from functools import cache
 from itertools import count, islice
 from math import inf
@@ -207,7 +207,10 @@ LOOKS: Final = {
 def wire() -> Wire:
     """To a server of this process, which ends with it."""
     server = Server().start()
-    return Wire(str(server.socket), on_a_test_clock(SOURCE.read_text()))
+    connected = Wire(str(server.socket), on_a_test_clock(SOURCE.read_text()))
+    atexit.register(server.remove)
+    atexit.register(connected.socket.close)  # first
+    return connected
 
 
 class RedisMachine:
@@ -238,6 +241,7 @@ class RedisMachine:
         self._ending: tuple[Any, Any] = (None, None)  # a lease, and how the operation ends it
         self._exact: dict[int, float] = {}  # moments that were asked for
         self._phase = "open"
+        self._as_of = -inf  # what was due by then has been carried out
         self._busy = False
         self._before: tuple[Command, ...] = ()  # what to ask the server before anything else
         self.outbox = Outbox()
@@ -558,10 +562,11 @@ class RedisMachine:
         reply = [b"again"]
         while reply[0] == b"again":
             before, self._before = self._before, ()
-            if now == -inf and operation in LOOKS:  # nothing is due then
+            if now <= self._as_of and operation in LOOKS:  # nothing is due any more
                 *_, reply = self._wire.ask(*before, call)
                 return reply  # type: ignore[no-any-return]
             *_, reply, self._shown = self._wire.ask(*before, call, look)
+        self._as_of = max(now, self._as_of)
         if reply[0] == b"wait" and operation != "resume":
             ticket = int(reply[1])
             self._requests[ticket] = self._request
@@ -679,7 +684,8 @@ class RedisMachine:
 
     def _forked(self, calls: dict[int, Waiter], grant_of: Callable[[Grant], Grant]) -> RedisMachine:
         """A copy, of the queue on the server as well, to go on by itself."""
-        twin = copy(self)
+        twin: RedisMachine = RedisMachine.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin._name = f"lkq:{{{next(self._wire.names)}}}"
         twin._wire.machines[twin._name.encode()] = twin
         twin._messages = []

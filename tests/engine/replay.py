@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from copy import copy
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from leasedkeyq._records import Grant, Waiter, lead_to
@@ -39,7 +38,7 @@ class RedisEngine(MachineEngine):
 
 def forked(player: Player) -> Player:
     """The player and all that it drives, to go on by themselves; the server is not asked yet."""
-    twin = copy(player)
+    twin: Player = alike(player)
     machine = player.it
     calls: dict[int, Waiter] = {id(waiter): copied(waiter) for waiter in player.calls.values()}
     calls |= {id(w): copied(w) for w in machine._waiters.values() if id(w) not in calls}
@@ -48,9 +47,10 @@ def forked(player: Player) -> Player:
     def grant_of(grant: Grant) -> Grant:
         if grant.issuer is not machine._issuer:
             return grant  # a stranger's
-        if id(grant) not in grants:
-            grants[id(grant)] = copied(grant)
-        return grants[id(grant)]
+        twin = grants.get(id(grant))
+        if twin is None:
+            twin = grants[id(grant)] = copied(grant)
+        return twin
 
     def lease_of(lease: Any) -> Any:
         other: Lease[Any] = Lease.__new__(Lease)
@@ -61,19 +61,31 @@ def forked(player: Player) -> Player:
     twin.asked = {**player.asked}
     twin.calls = {name: calls[id(waiter)] for name, waiter in player.calls.items()}
     twin.leases = {name: lease_of(lease) for name, lease in player.leases.items()}
-    twin.engine = copy(player.engine)
+    twin.engine = alike(player.engine)
     twin.engine.woken = {*player.engine.woken}  # type: ignore[attr-defined]
     twin.it = twin.engine.it = machine._forked(calls, grant_of)
     return twin
 
 
+@cache
+def slots_of(kind: type[Any]) -> list[str]:
+    slots = [slot for base in kind.__mro__ for slot in getattr(base, "__slots__", ())]
+    return [slot for slot in slots if slot != "__weakref__"]
+
+
 def copied(record: Any) -> Any:
     """A record of slots."""
     twin = type(record).__new__(type(record))
-    for base in type(record).__mro__:
-        for slot in getattr(base, "__slots__", ()):
-            if slot != "__weakref__" and hasattr(record, slot):
-                setattr(twin, slot, getattr(record, slot))
+    for slot in slots_of(type(record)):
+        if hasattr(record, slot):
+            setattr(twin, slot, getattr(record, slot))
+    return twin
+
+
+def alike(thing: Any) -> Any:
+    """Another object with the same attributes."""
+    twin = type(thing).__new__(type(thing))
+    twin.__dict__.update(thing.__dict__)
     return twin
 
 
