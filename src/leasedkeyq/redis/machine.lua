@@ -36,8 +36,8 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
   slots       zset    call -> ticket: puts that have a slot and have not resumed
   waits       zset    call -> end of its wait
   waiting     zset    session -> how many of its calls wait
-  session:S   hash    done: requests up to there have been answered; request -> its reply. It is there
-                      for as long as the session lives
+  session:S   hash    alive: 1 until the session ends; ttl; done: requests up to there have been answered;
+                      request -> its reply. It outlives the session by its ttl
   calls:S     hash    request -> kind, ticket, key, duration, deadline, policy, delay, outcome, number
   leases:S    zset    number -> number: copies in flight that S got
   bound:S     zset    likewise, only those that end with S: reserved, or leased without end
@@ -68,6 +68,7 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
 ]]
 
 local INF, BUDGET = 1/0, 200
+local FOREVER = 3600000  -- milliseconds, to a session that is over
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
 -- Of the call that is being carried out: what it works on, its name and its time, the steps it may
@@ -292,12 +293,20 @@ end
 -- Sessions and messages ---------------------------------------------------------------------------
 
 local function is_alive(s)
-    return call('EXISTS', named('session:' .. s)) == 1
+    return call('HEXISTS', named('session:' .. s), 'alive') == 1
 end
 
--- A session ends: what it holds goes back with the next work, which is due at once.
+-- A session ends: what it holds goes back with the next work, which is due at once. Its replies stay
+-- for as long as it might have lived: what it asks again has been done, and is not to be done again.
 local function drop(s, how)
-    call('UNLINK', named('session:' .. s))
+    local theirs = named('session:' .. s)
+    local ttl = call('HGET', theirs, 'ttl')
+    if how == '3' then
+        call('UNLINK', theirs)
+    elseif ttl then
+        call('HDEL', theirs, 'alive')
+        call('PEXPIRE', theirs, text(ttl == 'inf' and FOREVER or math.ceil(ttl / 1000)))
+    end
     unschedule((how == '2' and '3' or '2') .. s)
     schedule(how .. s, -INF)
     dropped = true
@@ -1012,7 +1021,8 @@ local function Open(schema, maxsize, ttl, claim, publish)
     if m.schema ~= schema then return {'refused', 'schema', m.schema} end
     if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
     m.claim, m.publish = number(claim), publish or 'PUBLISH'
-    call('HSET', named('session:' .. session), 'done', 0)
+    call('HSET', named('session:' .. session), 'alive', 1, 'ttl', ttl, 'done', 0)
+    call('PERSIST', named('session:' .. session))
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     return {'ok', m.id, text(now)}
 end
@@ -1027,6 +1037,7 @@ local function make(schema, maxsize)
 end
 
 local function Hello(ttl, ...)
+    call('HSET', named('session:' .. session), 'ttl', ttl)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     local reply = {'ok', text(now), 'inf'}
     for _, name in ipairs({...}) do
@@ -1224,19 +1235,20 @@ local function run(keys, args)
     load_meta()
     local kept
     if request ~= '0' then
-        kept = call('HMGET', mine, 'done', request)
-        if kept[2] then return cmsgpack.unpack(kept[2]) end
+        kept = call('HMGET', mine, 'alive', 'done', request)
+        if kept[3] then return cmsgpack.unpack(kept[3]) end
         if op == 'open' then
             if not m.phase then make(args[5], args[6]) end
-        elseif not kept[1] or tonumber(request) <= tonumber(kept[1]) then
+        elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
             return {'gone'}
         end
     end
     if not m.phase then return {'gone'} end
     local reply = carry_out(op, args)
-    if kept and alive and reply[1] ~= 'again' then
+    if kept and reply[1] ~= 'again' and reply[1] ~= 'gone' and reply[1] ~= 'refused'
+        and op ~= 'bye' then
         call('HSET', mine, request, cmsgpack.pack(reply))
-        forget_replies(mine, tonumber(kept[1] or 0), tonumber(args[3]))
+        forget_replies(mine, tonumber(kept[2] or 0), tonumber(args[3]))
     end
     keep_meta()
     return reply
