@@ -44,6 +44,7 @@ from tools.server import Server
 
 NAME = "files"  # of the queue
 INDEX = "index"  # a hash: of each revision of a file the digest
+MET = "met"  # a hash: files that have met their fault
 SEEN = "seen"  # a hash: what the workers have counted
 MAXSIZE = 1000
 LEASE = 2.0  # seconds, after which others have what a dead process had
@@ -62,7 +63,7 @@ class Task(TypedDict):
     """What the queue holds of a file."""
 
     revision: int
-    fault: str  # that it is to meet, at its first delivery
+    fault: str  # that it is to meet once
 
 
 class Paths:
@@ -115,8 +116,16 @@ async def work(url: str) -> None:
             if job.attempt > 1:
                 await index.hincrby(SEEN, "redeliveries", 1)
             digest = await asyncio.to_thread(digest_of, job.key)
-            if job.attempt == 1 and job.value["fault"]:
-                await meet(queue, Fault[job.value["fault"]], job.key)
+            fault = job.value["fault"]
+            if fault and not await index.hexists(MET, os.fsencode(job.key)):
+                print(fault, os.fsencode(job.key).hex(), flush=True)
+                if fault == Fault.PUT_AGAIN.name:
+                    await queue.put(job.key, {"revision": 2, "fault": ""})
+                await index.hset(MET, os.fsencode(job.key), fault)
+                if fault == Fault.KILLED.name:
+                    await asyncio.Event().wait()  # that is, for the end
+                if fault == Fault.FAILED.name:
+                    raise OSError
             await index.hset(INDEX, entry(job.key, job.value["revision"]), digest)
 
         await run_workers(
@@ -127,17 +136,6 @@ async def work(url: str) -> None:
             max_attempts=ATTEMPTS,
             backoff=backoff(0.1, 1),
         )
-
-
-async def meet(queue: Queue, fault: Fault, path: Path) -> None:
-    print(fault.name, flush=True)
-    match fault:
-        case Fault.KILLED:
-            await asyncio.Event().wait()  # that is, for the end
-        case Fault.FAILED:
-            raise OSError
-        case Fault.PUT_AGAIN:
-            await queue.put(path, {"revision": 2, "fault": ""})
 
 
 def digest_of(path: Path) -> str:
@@ -162,7 +160,7 @@ class Indexer:
         self.seed = seed
         self.server = Server(appendonly="yes", appendfsync="always")
         self.planned: dict[Path, Fault | None] = {}  # of every file that was put
-        self.happened: Counter[Fault] = Counter()
+        self.happened: set[tuple[Fault, str]] = set()  # with the files that met it
         self.index: dict[Any, Any] = {}  # of bytes
         self.seen: dict[str, int] = {}
 
@@ -200,6 +198,7 @@ class Indexer:
                 *("--work", self.server.url),
                 cwd=ROOT,
                 stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for this process, which ends the others
             )
             try:
                 killed = await self.watch(process)
@@ -213,16 +212,18 @@ class Indexer:
     async def watch(self, process: asyncio.subprocess.Process) -> bool:
         """Do to a process what is planned; whether it was killed."""
         assert process.stdout is not None
+        killed = False
         while line := await process.stdout.readline():
-            fault = Fault[line.decode().strip()]
-            self.happened[fault] += 1
-            if fault is Fault.KILLED:
+            name, path = line.decode().split()
+            fault = Fault[name]
+            self.happened.add((fault, path))
+            if fault is Fault.KILLED and not killed:
                 process.kill()
-                return True
+                killed = True
             if fault is Fault.RESTARTED:
                 await asyncio.to_thread(self.server.restart)
         await process.wait()
-        return False
+        return killed
 
     def problems(self) -> Iterator[str]:
         """Compare the index with a plain walk of the tree, one file after the other."""
@@ -240,13 +241,14 @@ class Indexer:
             yield f"never put: {path}"
         for name in self.index:
             yield f"never put: {os.fsdecode(name)}"
-        for fault, times in Counter(filter(None, self.planned.values())).items():
-            if self.happened[fault] != times:
-                yield f"{fault.value}: {times} times planned, {self.happened[fault]} times done"
+        for path, planned in self.planned.items():
+            if planned and (planned, os.fsencode(path).hex()) not in self.happened:
+                yield f"never happened: {planned.value}: {path}"
 
     def summary(self) -> Iterator[str]:
         counts = {"files found": len(self.planned), "worker processes": self.processes, **self.seen}
-        counts |= {fault.value: self.happened[fault] for fault in Fault}
+        met = Counter(fault for fault, _ in self.happened)
+        counts |= {fault.value: met[fault] for fault in Fault}
         yield from (f"{what:<40}{number:>8,}" for what, number in counts.items())
 
 
@@ -264,11 +266,15 @@ def main(
         return
     seed = random.randrange(1_000_000) if seed is None else seed
     indexer = Indexer(folder, processes, seed)
-    passed_over = " and ".join(sorted(PASSED_OVER))
-    console.print(f"seed {seed}; passing over {passed_over} in {str(folder)!r}")
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with indexer.server, Progress(*columns, console=console) as progress:
-        asyncio.run(indexer.run(progress))
+    try:
+        passed_over = " and ".join(sorted(PASSED_OVER))
+        console.print(f"seed {seed}; passing over {passed_over} in {str(folder)!r}")
+        with indexer.server, Progress(*columns, console=console) as progress:
+            asyncio.run(indexer.run(progress))
+    except KeyboardInterrupt:
+        console.print("interrupted, not checked")
+        raise typer.Exit(130) from None
     with console.status("checking against a plain walk"):
         problems = list(indexer.problems())
     console.print(*indexer.summary(), sep="\n")
