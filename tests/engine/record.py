@@ -8,7 +8,7 @@ was taken for dead. `Replay` has the reference model do the same.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -53,6 +53,7 @@ local function it(...) happened[#happened + 1] = {...} end
 """,
     "local function drop(s, how)": "it('drop', s)",
     "local function end_session(s, everything)": "it('end', s, everything and 'all' or 'bound')",
+    "        Served()": "it('operated')",
     "        local c = claimant(e.key)": "it('offer', e.key, c and c.name or '')",
 }
 
@@ -72,9 +73,13 @@ def recording(source: str) -> str:
     return "\n".join(lines)
 
 
-def load(server: Server, source: str | None = None) -> None:
-    source = MACHINE.read_text("utf-8") if source is None else source
-    server.ask("FUNCTION", "LOAD", recording(source))
+def load(server: Server, right: str = "", wrong: str = "") -> None:
+    """Give the server the machine, perhaps with something wrong in it."""
+    source = recording(MACHINE.read_text("utf-8"))
+    if right:
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    server.ask("FUNCTION", "LOAD", source)
 
 
 @dataclass(frozen=True)
@@ -128,12 +133,13 @@ class Replay(model.Model):
         self.owner: dict[int, str] = {}  # the session that a lease was granted to
         self.real: dict[int, int] = {}  # of the number of a lease here, that at the server
         self.ours: dict[int, int] = {}  # and the other way round
+        self.dropped: set[str] = set()
         self.answers: dict[tuple[str, str], list[Any]] = {}
         self.slots: list[str] = []
         self.operating = False  # what is due was carried out, and the operation is under way
         self.done = 0
         self.latest = 0
-        self.kinds: dict[str, int] = {}
+        self.kinds: Counter[str] = Counter()
 
     # -- what happens within
 
@@ -146,6 +152,7 @@ class Replay(model.Model):
     def meet(self) -> None:
         """Sessions that nobody hears any more are not served from now on."""
         while event := self.happens("drop"):
+            self.dropped.add(event[1])
             for name, waiter in self.calls.items():
                 if name.startswith(event[1]):
                     waiter.cancelled = True
@@ -210,7 +217,9 @@ class Replay(model.Model):
         self.done += 1
         known = self.answers.get((done.session, done.request))
         if done.request != "0" and known is not None:
-            self.same(done.reply, known)  # it was sent again, and answered as before
+            # It was sent again, and is answered as before, or not any more; that is all.
+            forgotten = done.session in self.dropped and done.reply == [b"gone"]
+            self.same([done.reply, done.happened], [[b"gone"] if forgotten else known, []])
             return
         self.latest = max(self.latest, done.now)
         now, word = done.now, done.reply[0].decode()
@@ -225,6 +234,8 @@ class Replay(model.Model):
             self.same([], self.due)
             self.operating = True
             (getattr(self, f"do_{done.op}", None) or self.look)(done, now)
+            self.meet()
+            self.same(self.happens("operated"), ("operated",))
             self.operating = False
             self.reap(now)
             self.same([], self.due)
@@ -232,9 +243,9 @@ class Replay(model.Model):
             assert word in ("again", "gone"), word
         self.same([*self.events], [])
         self.same(slots, self.slots)
-        if done.request != "0" and word != "again":
+        if done.request != "0" and word not in ("again", "gone"):
             self.answers[done.session, done.request] = done.reply
-        self.kinds[f"{done.op} {word}"] = self.kinds.get(f"{done.op} {word}", 0) + 1
+        self.kinds[f"{done.op} {word}"] += 1
 
     def answer(self, done: Done, carry_out: Any) -> None:
         """What an operation of the model comes to is what the server has said."""
