@@ -30,6 +30,7 @@ from ..errors import (
     InvalidLeaseError,
     KeyAlreadyInFlightError,
     LeaseAlreadyAcknowledgedError,
+    LeasedKeyQError,
     QueueClosedError,
     UndecodableError,
 )
@@ -574,7 +575,7 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
             self._over(call)
             self._raise(call, QueueClosedError("this client left the queue while the call waited"))
         try:
-            if self.known:
+            if self.known and self._entered:
                 await self._say_goodbye()
         finally:
             gone = QueueClosedError("this client left the queue before an answer came")
@@ -588,7 +589,7 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
         self._submit(bye, True)
         if self._watch is not None:
             self._watch.cancel()
-        with suppress(TimeoutError):  # otherwise the session ends by itself
+        with suppress(TimeoutError, LeasedKeyQError):  # the session will end by itself, then
             await wait_for(self._answer(bye), self._patience)
 
     async def start(self) -> None:

@@ -25,8 +25,8 @@ FOR_EVER: Final = 1e9  # seconds: more is never
 
 ASKED, WAITING, ENDING, OVER = range(4)  # the phases of a call; ENDING: it has asked for its end
 
-# What may be done again under another session, if nobody knows whether it was done under the one
-# that is lost: what it got there comes back by itself.
+# What may be done again under another session, even if nobody knows any more whether it was done
+# under the one that is lost: what it got there comes back by itself.
 REPEATABLE: Final = (
     *("get", "take", "join", "drain", "shutdown", "close"),
     *("extend", "refresh", "superseded", "deadline"),
@@ -132,6 +132,8 @@ class Session:
         self._store.send(request)
 
     def _enlist(self, request: Request, changes: bool) -> None:
+        if request.asked != inf and request in self._asked:
+            self._asked.remove(request)  # it is asked anew, behind all others
         request.session = self.session
         request.floor = self._number
         if changes:
@@ -190,26 +192,29 @@ class Session:
             request = request.call
         self._raise(request, error)
 
-    def _return(self, request: Request, result: Any) -> bool:
-        """Hand a result to whoever waits for it. False if nobody does."""
-        caller = request.caller
-        if caller is None or caller.done():
-            return False
-        caller.set_result(result)
-        return True
+    def _return(self, request: Request, result: Any) -> None:
+        """Hand a result to whoever waits for it, and do not keep it."""
+        caller, request.caller = request.caller, None
+        if caller is not None and not caller.done():
+            caller.set_result(result)
 
     def _raise(self, request: Request, error: Exception) -> None:
-        caller = request.caller
+        caller, request.caller = request.caller, None
         if caller is not None and not caller.done():
             caller.set_exception(error)
 
     def _not_known(self, request: Request) -> None:
-        """The machine knows no such session; the request has not been carried out now."""
+        """The machine knows no such session.
+
+        It keeps the answers of a session for as long as that may be silent. So the request has not
+        been carried out, unless it is older than that.
+        """
         if request.session == self.session:
             self._renew()
         if request.op == "hello":
             return
-        if request.sent > 1 and request.op not in REPEATABLE:
+        old = request.sent > 1 and self._time() >= request.asked + self._ttl
+        if old and request.op not in REPEATABLE:
             self.failed(request, self._unavailable("its session was lost meanwhile", "unknown"))
         elif isinstance(request, Call):
             self._ask_anew(request)
