@@ -34,6 +34,7 @@ local function same(rule, actual, expected)
 end
 
 local m = {}
+if call('EXISTS', named('meta')) == 0 then return '' end
 m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
     m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm =
     cmsgpack.unpack(call('GET', named('meta')))
