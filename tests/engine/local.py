@@ -137,7 +137,9 @@ class Engine:
     def open(self, request: Request, schema: int, bound: int, ttl: Any, claim: Any) -> Reply:
         if bound != self.maxsize:
             return [b"refused", b"maxsize", str(self.maxsize).encode()]
-        self.visitors[request.session] = Visitor(request.owner.told)  # type: ignore[attr-defined]
+        self.visitors[request.session] = Visitor(
+            request.owner.speaker(request.session)  # type: ignore[attr-defined]
+        )
         return [b"ok", b"0123456789abcdef", self.moment(self.now)]
 
     def moment(self, time: float) -> bytes:
@@ -423,15 +425,19 @@ class LocalStore:
                 for one in pending:
                     self.transmit(one)
 
-    def told(self, word: bytes, number: int) -> None:
-        """Something is said, on a way of its own."""
-        line = self.line
+    def speaker(self, session: str) -> Callable[[bytes, int], None]:
+        """What is said to a session goes a way of its own."""
 
-        def tell() -> None:
-            if line == self.line and not self.parted:
-                self.owner.told(word, number)
+        def say(word: bytes, number: int) -> None:
+            line = self.line
 
-        self.loop.call_later(self.travel(), tell)
+            def tell() -> None:
+                if line == self.line and not self.parted and session == self.owner.session:
+                    self.owner.told(word, number)
+
+            self.loop.call_later(self.travel(), tell)
+
+        return say
 
     def cut(self, for_how_long: float = 0.0) -> None:
         """The connection is lost, with all that travels on it."""

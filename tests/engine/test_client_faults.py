@@ -772,3 +772,107 @@ async def test_a_refusal_by_policy_may_come_after_a_wait() -> None:
         await queue.put("b", 1, if_in_flight="reject")
     await queue.ack(lease)
     await queue.close()
+
+
+# -- sessions that go at a bad moment ------------------------------------------------------------
+
+
+@virtually
+async def test_calls_that_leave_just_when_the_session_goes() -> None:
+    """What they were called there is the name of nothing, or of another, in the next session."""
+    queue = local_queue(maxsize=1)
+    engine, store = store_of(queue).engine, store_of(queue)
+    await queue.put("full", 1)
+    leaving = [asyncio.create_task(queue.take("a")), asyncio.create_task(queue.put("b", 1))]
+    staying = asyncio.create_task(queue.take("c"))
+    await now_or_later()
+    store.travel = lambda: 0.1
+    late = asyncio.create_task(queue.take("d", 0.05))
+    asking = asyncio.create_task(queue.take("e"))
+    await asyncio.sleep(0.06)
+    for task in (*leaving, asking):
+        task.cancel()
+    engine.drop(queue.session)
+    with pytest.raises(TimeoutError):
+        await late
+    await asyncio.sleep(3)
+    assert (await queue.stats())["waiting"] == 1
+    await queue.discard("full")
+    await queue.put("c", 1)
+    assert (await staying)[0] == "c"
+    assert queue._counts["renewed"] == 1
+    await queue.close()
+
+
+@virtually
+async def test_what_was_answered_under_a_session_that_is_lost() -> None:
+    """The answers are on their way when the word of the end comes, by a shorter one."""
+    queue = local_queue()
+    engine, store = store_of(queue).engine, store_of(queue)
+    await queue.start()
+    early = asyncio.create_task(queue.take("early", 20))
+    await now_or_later()
+    store.travel = lambda: 0.5
+    queue._say_hello()
+    waiting = asyncio.create_task(queue.take("key", 20))
+    short = asyncio.create_task(queue.take("key", 0.7))
+    await asyncio.sleep(0.6)  # they have arrived, and are put off
+    store.travel = lambda: 0.01
+    engine.drop(queue.session)
+    await asyncio.sleep(0.05)
+    assert queue._counts["renewed"] == 1
+    with pytest.raises(TimeoutError):
+        await short
+    await asyncio.sleep(1)
+    await queue.put("key", 1)
+    assert (await waiting)[0] == "key"
+    await queue.put("early", 1)
+    assert (await early)[0] == "early"
+    await queue.close()
+
+
+@virtually
+async def test_a_resume_of_a_call_that_is_not_known_any_more() -> None:
+    queue = local_queue()
+    engine = store_of(queue).engine
+    for pause in (0, 2):
+        getting = asyncio.create_task(queue.get(1))
+        await now_or_later()
+        (number,) = queue._calls
+        waiter = engine.visitors[queue.session].calls.pop(number)
+        engine.machine.cancel(waiter, engine.now)
+        store_of(queue).travel = [float, lambda: 2.0][pause // 2]
+        queue.told(b"ready", number)
+        await asyncio.sleep(pause)
+        if pause:
+            with pytest.raises(TimeoutError):
+                await getting
+        else:
+            await now_or_later()
+            await queue.put("key", 1)
+            _, _, lease = await getting
+            await queue.ack(lease)
+    store_of(queue).travel = lambda: 0
+    await asyncio.sleep(9)
+    assert (await queue.stats())["waiting"] == 0
+    await queue.close()
+
+
+@virtually
+async def test_durable_puts_wait_for_more_than_the_answer() -> None:
+    queue = local_queue(durable=True)
+    await queue.put("key", 1)
+    _, _, lease = await queue.get()
+    with pytest.raises(KeyAlreadyInFlightError):
+        await queue.put("key", 1, if_in_flight="reject")
+    await queue.ack(lease)
+    await queue.close()
+
+
+@virtually
+async def test_leases_may_be_for_ever() -> None:
+    queue = local_queue(default_lease_timeout=None)
+    await queue.put("key", 1)
+    _, _, lease = await queue.get()
+    assert queue.deadline_nowait(lease) == inf
+    await queue.close()

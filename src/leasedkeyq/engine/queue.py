@@ -283,8 +283,8 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
 
     def _return_lease(self, lease: Lease[Any]) -> None:
         number, name, held = self._find(lease)
-        if held is not None:
-            held.standing = RELEASED
+        assert held is not None
+        held.standing = RELEASED
         self._give_back(number, name)
 
     def _outcome(self, call: Call, word: bytes, result: Any) -> None:
@@ -581,14 +581,13 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
             gone = QueueClosedError("this client left the queue before an answer came")
             for request in [*self._asked]:
                 self._raise(request, gone)
+            self._still()
             if self._entered:
                 await self._store.leave()
 
     async def _say_goodbye(self) -> None:
-        bye = Request("bye", (), partial(_plainly, self))
+        bye = Request("bye", (), lambda bye, _, reply: self._return(bye, reply))
         self._submit(bye, True)
-        if self._watch is not None:
-            self._watch.cancel()
         with suppress(TimeoutError, LeasedKeyQError):  # the session will end by itself, then
             await wait_for(self._answer(bye), self._patience)
 

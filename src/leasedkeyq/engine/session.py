@@ -12,6 +12,7 @@ from asyncio import AbstractEventLoop, TimerHandle, get_running_loop
 from collections import deque
 from collections.abc import Callable
 from math import inf
+from time import monotonic
 from typing import Any, Final
 
 from .._waiting import too_late
@@ -85,7 +86,7 @@ class Session:
         self._ttl = session_ttl
         self._claim = claim_timeout
         self._loop: AbstractEventLoop | None = None  # once it has worked in one
-        self._time: Callable[[], float] = _no_time
+        self._time: Callable[[], float] = monotonic  # until then
         self._entered = False  # the store has been asked to connect
         self._left = False
         self.session = secrets.token_hex(8)
@@ -218,7 +219,7 @@ class Session:
             self.failed(request, self._unavailable("its session was lost meanwhile", "unknown"))
         elif isinstance(request, Call):
             self._ask_anew(request)
-        elif request.op != "cancel":
+        elif request.op != "cancel":  # the call has gone with the session
             request.answered, request.sent = False, 0
             self._submit(request, request.number > 0)
 
@@ -249,8 +250,6 @@ class Session:
 
     def _welcomed(self, request: Request, word: bytes, reply: Reply) -> None:
         """The session is open."""
-        if request.session != self.session:
-            return
         if word != b"ok":
             why = b" is ".join(reply[1:]).decode(errors="replace")
             self.refused(self._unfit(f"its {why}, which this client is not made for"))
@@ -354,8 +353,7 @@ class Session:
             self._tell("tick", then=self._rung, changes=True)
 
     def _rung(self, request: Request, word: bytes, reply: Reply) -> None:
-        if word == b"ok":
-            self._set_alarm(reply[1])
+        self._set_alarm(reply[1])
 
     def _still(self) -> None:
         """No timer stays behind."""
@@ -429,13 +427,18 @@ class Session:
         self._set_alarm(reply[2])
         if call.phase == OVER:
             self._leave(call)
+        elif call.session != self.session:
+            self._ask_anew(call)  # the session was lost before the answer came
         else:
             call.phase = WAITING
             if call.early:
+                call.early = False
                 self._end_wait(call, "resume")
 
     def _end_wait(self, call: Call, how: str) -> None:
         """Ask for what the wait has come to by now; ``how``: resume or give_up."""
+        if call.session != self.session:
+            return  # under which it asks no more: its own answer will tell
         if call.phase == WAITING:
             call.phase = ENDING
         args = (call.number,) if call.value is None else (call.number, call.value)
@@ -449,7 +452,7 @@ class Session:
             if word == b"ok" and len(reply) > 2:  # cancelled, or too late, while it was on its way
                 self._give_back(reply[1], reply[2])
         elif word == b"wait":
-            call.phase = WAITING
+            self._waits(call, reply)
         elif word != b"gone":
             call.asked = request.asked
             call.then(call, word, reply)
@@ -488,7 +491,8 @@ class Session:
 
     def _leave(self, call: Call) -> None:
         """Have the machine forget a call that waits."""
-        self._tell("cancel", call.number, changes=True)
+        if call.session == self.session:
+            self._tell("cancel", call.number, changes=True)
 
     def _give_back(self, number: Any, key: bytes) -> None:
         """A copy has come for a call that is not there any more: to the front with it."""
@@ -539,7 +543,3 @@ _GIVEN: Final = {"put": 4, "get": 0, "take": 1, "join": 0, "drain": 0}
 
 def _ignore(request: Request, word: bytes, reply: Reply) -> None:
     """Nobody cares what came of it."""
-
-
-def _no_time() -> float:
-    raise AssertionError("no clock before the first use")
