@@ -232,6 +232,19 @@ async def test_a_cancelled_call_leaves_nothing_behind(make: Make) -> None:
     assert await queue.qsize() == await queue.inflight_size() == 0
 
 
+async def test_what_is_cancelled_under_way_is_carried_out(queue: Queue) -> None:
+    await queue.put("key", 1)
+    _, _, lease = await queue.get()
+    acking = asyncio.create_task(queue.ack(lease))
+    await asyncio.sleep(0)
+    acking.cancel()
+    await asyncio.wait([acking])
+    assert acking.cancelled()
+    await queue.join(PATIENCE)
+    with pytest.raises(LeaseAlreadyAcknowledgedError):
+        await queue.ack(lease)
+
+
 async def test_a_call_waits_for_a_lease_that_runs_out(make: Make) -> None:
     """The alarm of whoever waits: nobody else is there to notice."""
     queue = make()
