@@ -38,7 +38,6 @@ from leasedkeyq._checks import (
     seconds,
     text,
 )
-from leasedkeyq._inspection import LeaseAlreadyAcknowledgedError, LeaseExpiredError
 from leasedkeyq._moves import called_from_within
 from leasedkeyq._records import (
     ACKED,
@@ -62,7 +61,13 @@ from leasedkeyq._records import (
 from leasedkeyq._table import POLICIES
 from leasedkeyq._tokens import Issuer
 from leasedkeyq._waiting import too_late
-from leasedkeyq.errors import InvalidLeaseError, KeyAlreadyInFlightError, QueueClosedError
+from leasedkeyq.errors import (
+    InvalidLeaseError,
+    KeyAlreadyInFlightError,
+    LeaseAlreadyAcknowledgedError,
+    LeaseExpiredError,
+    QueueClosedError,
+)
 from leasedkeyq.lease import Lease
 from tools.server import Server
 
@@ -104,7 +109,7 @@ def on_a_test_clock(source: str) -> str:
 
 
 class Wire:
-    """One connection, for commands and for what is published, in the order of the server's doing."""
+    """One connection, for commands and for what is published, in the server's order."""
 
     def __init__(
         self, path: str, source: str, *, as_script: bool = False, listens: bool = True
@@ -246,6 +251,7 @@ class RedisMachine:
         self._grants: dict[int, Grant] = {}  # live leases
         self._waiters: dict[int, Waiter] = {}  # calls that wait or can resume, by request
         self._requests: dict[int, int] = {}  # by ticket
+        self._stored: dict[int, bytes] = {}  # by ticket: the value that a put waits with
         self._ending: tuple[Any, Any] = (None, None)  # a lease, and how the operation ends it
         self._exact: dict[int, float] = {}  # moments that were asked for
         self._phase = "open"
@@ -278,18 +284,21 @@ class RedisMachine:
         pause = 0.0 if delay is AT_ONCE else delay_seconds(delay)
         wait = inf if timeout is None else seconds("timeout", timeout)
         with self._enter():
+            self._begin(now, "shut", "closed")
             name = self._key(key)
             stored = self._keep(value)
             self._will_be(now, pause, wait)
             reply = self._do("put", name, stored, how, units(pause), units(wait), now=now)
-            waiter = self._outcome(reply, "put", key, wait, timeout)
+            waiter: Waiter | None = self._outcome(reply, "put", key, wait, timeout)
             if waiter is not None:
-                waiter.put = stored, 0, pause  # type: ignore[assignment]
+                waiter.put = value, 0, pause
+                self._stored[waiter.ticket] = stored
             return waiter
 
     def discard(self, key: Any, now: float) -> bool:
         with self._enter():
-            return self._outcome(self._do("discard", self._key(key), now=now)) == b"1"
+            self._begin(now, "closed")
+            return bool(self._outcome(self._do("discard", self._key(key), now=now)) == b"1")
 
     # -- consumers ---------------------------------------------------------------
 
@@ -307,24 +316,25 @@ class RedisMachine:
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
         with self._enter():
+            self._begin(now, "closed")
             names = [self._key(key) for key in keys]
             self._will_be(now, wait, duration)
             reply = self._do(kind, *names, units(wait), units(duration), now=now)
             key = keys[0] if keys else None
-            outcome = self._outcome(reply, kind, key, wait, timeout, duration)
-            return outcome
+            return self._outcome(reply, kind, key, wait, timeout, duration)
 
     # -- calls that wait ---------------------------------------------------------
 
     def resume(self, waiter: Waiter, now: float) -> Any:
         with self._enter():
             self._will_be(now, waiter.duration, waiter.put[2] if waiter.put else inf)
-            value = [waiter.put[0]] if waiter.put else []
+            value = [self._stored[waiter.ticket]] if waiter.put else []
             reply = self._do("resume", self._named(waiter), *value, now=now)
             if reply[0] in (b"wait", b"gone"):
                 raise RuntimeError(f"the call has nothing to resume with: {waiter.outcome.name}")
             self._waiters.pop(self._requests[waiter.ticket], None)
-            waiter.outcome = LEFT
+            waiter.outcome, waiter.put = LEFT, None
+            self._drop_values()
             if waiter.kind == "drain":
                 return reply[1] == b"1"
             return self._outcome(
@@ -338,7 +348,7 @@ class RedisMachine:
             return
         with self._enter():
             self._waiters.pop(self._requests[waiter.ticket], None)
-            waiter.outcome = LEFT
+            waiter.outcome, waiter.put = LEFT, None
             self._do("cancel", self._named(waiter), now=now)
 
     def time_out(self, now: float) -> None:
@@ -412,8 +422,7 @@ class RedisMachine:
     def start(self, now: float) -> None:
         with self._enter():
             self._do("qsize", now=now)
-            if self._phase == "closed":
-                raise QueueClosedError("the queue is closed")
+            self._begin(now, "closed")
 
     def join(self, timeout: Any, now: float) -> Waiter | None:
         wait = inf if timeout is None else seconds("timeout", timeout)
@@ -469,17 +478,20 @@ class RedisMachine:
             return bool(self._do("contains", self._key(key), now=now)[1] == b"1")
 
     def available_keys(self, now: float) -> set[Any]:
-        return self._paged("available_keys", set, now)
+        keys: set[Any] = self._paged("available_keys", set, now)
+        return keys
 
     def available_items(self, now: float) -> list[tuple[Any, Any]]:
         flat: list[Any] = self._paged("available_items", list, now)
         return [*zip(flat[::2], flat[1::2], strict=True)]
 
     def inflight_keys(self, now: float) -> set[Any]:
-        return self._paged("inflight_keys", set, now)
+        keys: set[Any] = self._paged("inflight_keys", set, now)
+        return keys
 
     def delayed_keys(self, now: float) -> set[Any]:
-        return self._paged("delayed_keys", set, now)
+        keys: set[Any] = self._paged("delayed_keys", set, now)
+        return keys
 
     def _paged(self, operation: str, collected: Callable[[Iterable[Any]], Any], now: float) -> Any:
         with self._enter():
@@ -553,6 +565,12 @@ class RedisMachine:
         gc.enable()
         self._busy = False
 
+    def _begin(self, now: float, *phases: str) -> None:
+        """Nothing of it is done in these phases, which it is too late to leave."""
+        if self._phase in phases:
+            self._do("qsize", now=now)
+            raise QueueClosedError("the queue was shut down or closed")
+
     def _do(self, operation: str, *arguments: Any, now: float) -> list[Any]:
         """One call, and what shows of the state that it leads to."""
         run = (*self._wire.run, "1", self._name, SESSION)
@@ -587,7 +605,7 @@ class RedisMachine:
 
     def _settle(self, reply: list[Any]) -> None:
         """Take over what the state shows: of the calls that wait, of leases and of values."""
-        _, phase, _, returned, arrived, delayed, deferred, flight, waiting, slots = self._shown
+        _, phase, _, _, _, delayed, deferred, flight, waiting, slots = self._shown
         outbox, self._phase = self.outbox, phase.decode()
         # Calls.
         waits = {int(row[0]) for row in waiting}
@@ -612,16 +630,7 @@ class RedisMachine:
             else:
                 grant.standing = RELEASED if self._phase == "closed" else EXPIRED
         self._ending = (None, None)
-        # Values.
-        rows = (*returned, *arrived, *delayed, *deferred)
-        kept = {row[1] for row in rows} | {row[2] for row in flight}
-        kept |= {waiter.put[0] for waiter in self._waiters.values() if waiter.put}  # type: ignore[misc]
-        if reply[0] == b"wait":
-            kept.add(self._put)
-        for name in [name for name in self._values if name not in kept]:
-            self._values.remove(name)
-            outbox.dropped.append(self._objects.pop(name))
-            outbox.changed = True
+        self._drop_values(self._put if reply[0] == b"wait" else b"")
         # The next moment at which somebody profits from a look.
         alarm = inf
         if waits:
@@ -631,6 +640,17 @@ class RedisMachine:
         if alarm != outbox.alarm:
             outbox.alarm = alarm
             outbox.changed = True
+
+    def _drop_values(self, *also: bytes) -> None:
+        """Let go of those that nobody will see again."""
+        _, _, _, returned, arrived, delayed, deferred, flight, *_ = self._shown
+        rows = (*returned, *arrived, *delayed, *deferred)
+        kept = {*also} | {row[1] for row in rows} | {row[2] for row in flight}
+        kept |= {self._stored[waiter.ticket] for waiter in self._waiters.values() if waiter.put}
+        for name in [name for name in self._values if name not in kept]:
+            self._values.remove(name)
+            self.outbox.dropped.append(self._objects.pop(name))
+            self.outbox.changed = True
 
     def _outcome(
         self,
@@ -700,7 +720,7 @@ class RedisMachine:
         twin._name = f"lkq:{{{next(self._wire.names)}}}"
         twin._wire.machines[twin._name.encode()] = twin
         twin._messages = []
-        for name in ("_keys", "_objects", "_requests", "_exact", "_values"):
+        for name in ("_keys", "_objects", "_requests", "_stored", "_exact", "_values"):
             setattr(twin, name, getattr(self, name).copy())
         twin._waiters = {number: calls[id(waiter)] for number, waiter in self._waiters.items()}
         twin._grants = {number: grant_of(grant) for number, grant in self._grants.items()}

@@ -68,15 +68,16 @@ def forked(player: Player) -> Player:
 
 
 @cache
-def slots_of(kind: type[Any]) -> list[str]:
+def slots_of(kind: Any) -> list[str]:
     slots = [slot for base in kind.__mro__ for slot in getattr(base, "__slots__", ())]
     return [slot for slot in slots if slot != "__weakref__"]
 
 
 def copied(record: Any) -> Any:
     """A record of slots."""
-    twin = type(record).__new__(type(record))
-    for slot in slots_of(type(record)):
+    kind: Any = type(record)
+    twin = kind.__new__(kind)
+    for slot in slots_of(kind):
         if hasattr(record, slot):
             setattr(twin, slot, getattr(record, slot))
     return twin
@@ -84,13 +85,14 @@ def copied(record: Any) -> Any:
 
 def alike(thing: Any) -> Any:
     """Another object with the same attributes."""
-    twin = type(thing).__new__(type(thing))
+    kind: Any = type(thing)
+    twin = kind.__new__(kind)
     twin.__dict__.update(thing.__dict__)
     return twin
 
 
-def replay(make: Any, graph: Graph, width: int = 200) -> Count:
-    """Every step of a model; DiffersError where one goes wrong."""
+def replay(make: Any, graph: Graph, width: int = 200, *, explain: bool = True) -> Count:
+    """Every step of a model; DiffersError where one goes wrong, with the way there if wanted."""
     count = Count()
     wrongs: list[tuple[Step, str]] = []
     start = Player(make, graph)
@@ -127,6 +129,8 @@ def replay(make: Any, graph: Graph, width: int = 200) -> Count:
     while reached and not wrongs:  # there may be more after each time
         start.it._wire.side_by_side(jobs(), width)
     for step, wrong in wrongs[:1]:
+        if not explain:
+            raise DiffersError(wrong)
         way = explained(make, graph, [*step.before.path(), step], step)
         raise DiffersError(f"{graph.name}: {' '.join(step.label)} {wrong}\n{way}")
     return count

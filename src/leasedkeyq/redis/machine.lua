@@ -313,6 +313,12 @@ local function drop(s, how)
     if s == session then alive = false end
 end
 
+-- A session that may be there is taken for dead.
+local function expel(s)
+    call(m.publish, base .. ':' .. s, 'dropped')
+    drop(s, '2')
+end
+
 -- Tell a session something. Nobody hears it: the session is gone.
 local function tell(s, message)
     if not is_alive(s) then return false end
@@ -667,12 +673,9 @@ local function Reaped()
             Ripen(entry_of(string.sub(which, 15)))
         elseif kind == '4' then
             unschedule(what)
-            drop(string.match(which, '^(.*):'), '2')
+            expel(string.match(which, '^(.*):'))
         else
-            if is_alive(which) then
-                call(m.publish, base .. ':' .. which, 'dropped')
-                drop(which, '2')
-            end
+            if is_alive(which) then expel(which) end
             if end_session(which, kind == '3') then unschedule(what) end
         end
     end

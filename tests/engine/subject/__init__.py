@@ -13,12 +13,11 @@ from types import ModuleType
 from typing import Any
 
 import leasedkeyq
-from leasedkeyq import *  # noqa: F403
-from leasedkeyq import __all__
 from tests.engine.machine import RedisMachine
 
-__all__ = [*__all__]
+__all__ = leasedkeyq.__all__
 
+globals().update({_name: getattr(leasedkeyq, _name) for _name in __all__})
 # Its private modules are the package's own, too, but for the machine.
 for _name in ("_deadlines", "_linkedlist", "_model", "_records", "_table", "_waiting", "observing"):
     sys.modules[f"{__name__}.{_name}"] = import_module(f"leasedkeyq.{_name}")
@@ -40,4 +39,5 @@ class LeasedKeyQueue(leasedkeyq.LeasedKeyQueue[Any, Any]):
     ) -> None:
         super().__init__()
         self._machine: Any = RedisMachine(default_lease_timeout, maxsize, if_in_flight)
-        self._outbox, self._deadlines = self._machine.outbox, self._machine.deadlines
+        self._outbox = self._machine.outbox
+        self._deadlines: Any = self._machine.deadlines
