@@ -51,16 +51,20 @@ async def test_any_number_of_queues_and_tasks_share_two_connections(
 
 async def test_one_put_wakes_one_process(server: Server, name: str) -> None:
     """The others hear nothing of it."""
-    async with Proxy(server) as proxy, Queue(server.url, name) as puts:
-        async with Queue(server.url, name) as first, Queue(proxy.url, name) as second:
-            getting = [asyncio.create_task(first.get())]
-            await waiting(puts, 1)
-            getting.append(asyncio.create_task(second.get()))
-            await waiting(puts, 2)
-            before = proxy.commands.total()
-            await puts.put("key", 1)
-            await within(PATIENCE, getting[0])
-            await puts.qsize()
-            assert proxy.commands.total() == before
-            await puts.put("other", 2)
-            await within(PATIENCE, getting[1])
+    async with (
+        Proxy(server) as proxy,
+        Queue(server.url, name) as puts,
+        Queue(server.url, name) as first,
+        Queue(proxy.url, name) as second,
+    ):
+        getting = [asyncio.create_task(first.get())]
+        await waiting(puts, 1)
+        getting.append(asyncio.create_task(second.get()))
+        await waiting(puts, 2)
+        before = proxy.commands.total()
+        await puts.put("key", 1)
+        await within(PATIENCE, getting[0])
+        await puts.qsize()
+        assert proxy.commands.total() == before
+        await puts.put("other", 2)
+        await within(PATIENCE, getting[1])
