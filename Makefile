@@ -25,7 +25,7 @@ DEEP_STEPS := deep-spec mutants deep-stateful deep-tests spec-mutants everywhere
 
 .DEFAULT_GOAL := help
 .PHONY: help run test deep bench docs format lint types unit unit-others compiled vendored wheel \
-	stateful machines schedules conformance spec manual deep-types deep-tests deep-stateful \
+	stateful machines schedules conformance engine spec manual deep-types deep-tests deep-stateful \
 	deep-spec spec-mutants mutants crosshair everywhere vendor lock clean
 
 help:  # show this list
@@ -34,8 +34,8 @@ help:  # show this list
 		re.findall(r"^([\w-]+):[^#\n]*  " + mark + " (.*)", text, re.M)]; \
 		show("##"); print("\nsingle steps, and what makes them"); show("#")'
 
-run: $(TEST)  ## index a tree of files with workers that fail on purpose (DIR=folder)
-	@$(BIN)/python examples/index_tree.py $${DIR:+"$$DIR"}
+run: $(TEST)  ## index a tree with workers that fail on purpose (DIR=folder, ENGINE=redis)
+	@$(BIN)/python -m examples.index_tree$${ENGINE:+_$$ENGINE} $${DIR:+"$$DIR"}
 
 test: $(TEST)  ## check everything, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
@@ -57,6 +57,9 @@ stateful: $(TEST)  ## random steps and every schedule against a model, and a sam
 
 conformance: $(TEST)  ## every transition of the specification on the machine, and traces of it
 	@$(BIN)/pytest tests/conformance -q $(XDIST) --dist loadgroup
+
+engine: $(TEST)  ## the queue on Redis or Valkey: a real server, real processes, faults of all kinds
+	@$(BIN)/pytest tests/engine -q $(XDIST) --dist loadfile
 
 spec: $(TEST)  ## check the TLA+ specification (what did not change is not checked again)
 	@$(BIN)/python -m spec.tlc

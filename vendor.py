@@ -26,8 +26,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "leasedkeyq"
 MANIFEST = "VENDORED.json"
-REPLACEABLE = ("__pycache__/", f"{MANIFEST}: changed")  # what an update may overwrite
-CACHE = re.compile(r"__pycache__/(\w+)\.([\w-]+)(?:\.opt-([12]))?\.pyc")
+REPLACEABLE = re.compile(rf"(\w+/)*__pycache__/|{MANIFEST}: changed")  # by an update
+SOURCES = (".py", ".lua", ".typed")  # what a copy consists of
+CACHE = re.compile(r"((?:\w+/)*)__pycache__/(\w+)\.([\w-]+)(?:\.opt-([12]))?\.pyc")
 
 
 def digest(data: bytes) -> str:
@@ -41,8 +42,11 @@ def seal(manifest: dict[str, Any]) -> str:
 
 def sources() -> dict[str, Path]:
     """What a copy consists of: the source alone, whatever was compiled from it here."""
-    paths = [*sorted(PACKAGE.glob("*.py")), PACKAGE / "py.typed", ROOT / "LICENSE"]
-    return {path.name: path for path in paths}
+    paths = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in SOURCES]
+    return {
+        **{path.relative_to(PACKAGE).as_posix(): path for path in paths},
+        "LICENSE": ROOT / "LICENSE",
+    }
 
 
 def version() -> str:
@@ -95,8 +99,8 @@ def differences(destination: Path) -> list[str]:
             found.append(f"{name}: a symbolic link")
         elif path.is_dir() or name == MANIFEST:
             continue
-        elif cache and f"{cache[1]}.py" in expected:
-            if not compiled(destination / f"{cache[1]}.py", path, cache[2], int(cache[3] or 0)):
+        elif cache and (source := f"{cache[1]}{cache[2]}.py") in expected:
+            if not compiled(destination / source, path, cache[3], int(cache[4] or 0)):
                 found.append(f"{name}: not what this Python compiles the source to")
         elif name not in expected:
             found.append(f"{name}: not in the manifest")
@@ -110,7 +114,7 @@ def copy(destination: Path) -> None:
     if not name.isidentifier():
         raise SystemExit(f"{name!r} cannot be imported: give the package another name")
     if destination.exists() and any(destination.iterdir()):
-        lost = [line for line in differences(destination) if not line.startswith(REPLACEABLE)]
+        lost = [line for line in differences(destination) if not REPLACEABLE.match(line)]
         if lost:
             raise SystemExit(
                 f"{destination} is not an untouched copy, and would be lost:\n" + "\n".join(lost)
@@ -118,6 +122,7 @@ def copy(destination: Path) -> None:
         shutil.rmtree(destination)
     destination.mkdir(parents=True, exist_ok=True)
     for file, path in sources().items():
+        (destination / file).parent.mkdir(exist_ok=True)
         shutil.copyfile(path, destination / file)
     manifest = {
         "package": "leasedkeyq",

@@ -113,8 +113,8 @@ def digest() -> str:
     """Of everything that a wheel is made from, the tools included."""
     found = hashlib.sha256(LOCK.read_bytes())
     files = [ROOT / "hatch_build.py", ROOT / "pyproject.toml", ROOT / "README.md"]
-    for path in sorted([*files, *(ROOT / "src").rglob("*.p*")]):
-        if path.suffix in (".py", ".pxd", ".toml", ".md"):
+    for path in sorted([*files, *(ROOT / "src").rglob("*")]):
+        if path.suffix in (".py", ".pxd", ".lua", ".toml", ".md"):
             found.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
             found.update(path.read_bytes())
     return found.hexdigest()[:12]

@@ -1,8 +1,15 @@
 """The exceptions of the queue.
 
 Each says what happened, whose doing it is, and what the caller may do now. All
-of them mean that the operation changed nothing.
+of them mean that the operation changed nothing, but for `QueueUnavailableError`,
+which says itself what is known.
 """
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Outcome: TypeAlias = Literal["not done", "unknown"]
 
 
 class LeasedKeyQError(Exception):
@@ -31,3 +38,22 @@ class LeaseAlreadyAcknowledgedError(LeasedKeyQError):
 
 class QueueClosedError(LeasedKeyQError):
     """The queue is closed; only the introspection methods still answer."""
+
+
+class QueueUnavailableError(LeasedKeyQError):
+    """The server of the queue could not be reached, or refused, for as long as was waited for it.
+
+    ``outcome``: ``"not done"``, the operation has not happened; ``"unknown"``, it may have
+    happened, and may still happen for as long as the session lasts.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        super().__init__(message)
+        self.outcome: Outcome = outcome
+
+    def __reduce__(self) -> tuple[type[QueueUnavailableError], tuple[str, Outcome]]:
+        return type(self), (str(self), self.outcome)
+
+
+class UndecodableError(LeasedKeyQError):
+    """What the queue holds can't be decoded by this client: the item stays, for one that can."""

@@ -98,8 +98,8 @@ def test_a_pure_wheel_holds_the_package_and_runs_where_nothing_else_is(
     assert "extension modules" not in said
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    sources = {path.name for path in PACKAGE.iterdir() if path.suffix in (".py", ".typed")}
-    assert packed == {f"leasedkeyq/{name}" for name in sources}
+    sources = {path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".lua", ".typed")}
+    assert packed == {path.relative_to(PACKAGE.parent).as_posix() for path in sources}
     assert answer(installed(wheel, tmp_path / "env"), FIRST_PROGRAM) == "False key value"
 
 

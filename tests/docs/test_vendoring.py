@@ -65,7 +65,9 @@ def test_copy_works_where_the_original_is_not(copy: Path) -> None:
 def test_manifest_says_what_was_copied(copy: Path) -> None:
     manifest = json.loads((copy / "VENDORED.json").read_text())
     package = ROOT / "src" / "leasedkeyq"
-    sources = {path.name: path for path in [*package.glob("*.py"), package / "py.typed"]}
+    paths = [path for suffix in ("py", "lua") for path in package.rglob(f"*.{suffix}")]
+    sources = {path.relative_to(package).as_posix(): path for path in paths}
+    sources["py.typed"] = package / "py.typed"
     sources["LICENSE"] = ROOT / "LICENSE"
     assert manifest["files"] == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()
@@ -198,8 +200,8 @@ def test_compiled_files_are_not_copied(tmp_path: Path) -> None:
         shutil.copy(ROOT / file, tmp_path)
     copy = tmp_path / "acme"
     assert python(tmp_path / "vendor.py", "copy", copy).returncode == 0
-    suffixes = {path.suffix for path in copy.iterdir()}
-    assert suffixes == {".py", ".typed", ".json", ""}
+    suffixes = {path.suffix for path in copy.rglob("*") if path.is_file()}
+    assert suffixes == {".py", ".lua", ".typed", ".json", ""}
     assert json.loads((copy / "VENDORED.json").read_text())["commit"] is None
 
 

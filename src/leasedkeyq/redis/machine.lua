@@ -1,0 +1,1268 @@
+#!lua name=leasedkeyq2
+--[[
+The queue on a server: it decides everything, in one atomic call for each action of the specification
+(spec/leasedkeyq.tla), and each action is the function of that name. What the calls and their replies
+look like is said at the end of this file, at OPERATIONS.
+
+The source is a function library as it stands (Redis 7, Valkey 7.2 and later). Without its first line
+it is a script (EVALSHA), for servers from Redis 6.2 on. So it uses nothing that is not in Lua 5.1, and
+looks at `redis` and `cmsgpack` within calls only: while a library is loaded they are not there.
+
+Time: whole microseconds; INF is never. A value has a *version*, a grant a *number*, a call that waits
+a *ticket*; each rises. Versions and numbers that are part of a member of a sorted set are written
+in 14 hexadecimal digits, so that they sort as numbers do.
+
+What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a session.
+
+  meta        string  schema, id, maxsize; phase: open, shut, closing (Close has begun and goes on with
+                      the next call), closed; puts, number, ticket, place: the last that was given;
+                      getters, takers, putters, joiners, drainers: how many wait; ringer, alarm: the
+                      session that is to call at that moment; claim, publish: see Open
+  keys        hash    key -> state, newest, version, attempts, time, leases, lease: `newest` version
+                      accepted; version, attempts and time (false: has come) of the waiting value, that
+                      is, in the line, delayed or deferred; how many leases are live, and which one
+  values      hash    version -> value: written once, deleted once
+  line        zset    key -> place: what came back below zero, what arrived above
+  late        set     keys whose waiting value is delayed
+  fly         hash    number -> key, version, attempts, seen, duration, deadline (false: none, or not
+                      yet), session, call (for which it is reserved; '' when it is leased)
+  crowd       zset    key, version, number of the copies in flight of keys that have two or more
+  due         zset    what falls due -> when: 0 number of a lease, 1 version and key of a delayed or
+                      deferred value, 2 session (ends with what it holds), 3 session (leaves with all
+                      that it has), 4 call (something is reserved for it and not claimed)
+  getters, putters, joiners, drainers
+              zset    call -> ticket: calls that wait
+  takers      zset    key, ticket, call of the takes that wait
+  slots       zset    call -> ticket: puts that have a slot and have not resumed
+  waits       zset    call -> end of its wait
+  waiting     zset    session -> how many of its calls wait
+  session:S   hash    alive: 1 until the session ends; ttl; done: requests up to there have been answered;
+                      request -> its reply. It outlives the session by its ttl
+  calls:S     hash    request -> kind, ticket, key, duration, deadline, policy, delay, outcome, number
+  leases:S    zset    number -> number: copies in flight that S got
+  bound:S     zset    likewise, only those that end with S: reserved, or leased without end
+  ending, ripening
+              zset    what is still to be given back, or to ripen, of a queue that is closing
+
+A call is named by its session and the request that it began with, `S:request`.
+
+Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
+
+ R1  A key is in `keys` if and only if its state is not ABSENT; its state says whether it is in
+     `line`, in `late`, or in flight.
+ R2  `values` holds exactly the versions of the waiting values and of the copies in flight, and no
+     version is above `newest` of its key, nor that above `puts`; a deferred value is the newest.
+ R3  `fly` holds exactly the copies in flight: `leases` says how many a key has; one is `lease`, more
+     are in `crowd`.
+ R4  `due` holds exactly: each lease that has a deadline, each waiting value that has a time, under
+     their own version and number; each session that has an end; each reserved call that has to be
+     claimed.
+ R5  No call of a live session waits for a copy in the line, no put for a slot that is free.
+ R6  A call waits in the one list of its kind, or it has an outcome; what is reserved for it leads to
+     it. `meta` and `waiting` count the calls that wait.
+ R7  Items (in the line, delayed, in flight, slots) never exceed maxsize.
+ R8  A shut queue has no put that waits, and no call to which nothing can come; a closed one has
+     nothing in flight, deferred or delayed, and no call that waits.
+ R9  A copy in flight is in `leases` of its session, and in `bound` if it ends with that.
+ R10 If calls wait, a ringer among their sessions knows an alarm that is not later than what falls due.
+]]
+
+local INF, BUDGET = 1/0, 200
+local FOREVER = 3600000  -- milliseconds, to a session that is over
+local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
+
+-- Of the call that is being carried out: what it works on, its name and its time, the steps it may
+-- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
+-- own session is there.
+local call, base, session, request, now, left, sooner, dropped, alive
+local m = {}  -- meta: one table for all calls, since to make one takes as long as to read it
+
+-- The life of a key, whole: {what an event does, the state it leads to if the time of the waiting
+-- value has come or there is none, and the state if it has not}. `put` is any policy not named.
+-- "last" means that no other lease on the key is live. "return" is a release, an expiry, a cancelled
+-- reservation or a close: they differ in the place in the line.
+local TABLE = {
+    ABSENT = {
+        put = {'ADD', 'AVAILABLE', 'DELAYED'},
+    },
+    AVAILABLE = {
+        put = {'REPLACE', 'AVAILABLE'},
+        grant = {'GRANT', 'LEASED'},
+        discard = {'DISCARD', 'ABSENT'},
+    },
+    DELAYED = {
+        put = {'REPLACE', 'AVAILABLE', 'DELAYED'},
+        ripen = {'RIPEN', 'AVAILABLE'},
+        discard = {'DISCARD', 'ABSENT'},
+    },
+    LEASED = {
+        ['put update'] = {'REVISE', 'LEASED'},
+        ['put reject'] = {'REFUSE'},
+        ['put buffer'] = {'ADD', 'BUFFERED', 'BUFFERED_DELAYED'},
+        ['put defer'] = {'DEFER', 'DEFERRED', 'DEFERRED'},
+        ack = {'DROP', 'LEASED'},
+        ['ack last'] = {'DROP', 'ABSENT'},
+        ['return'] = {'RETURN', 'BUFFERED', 'BUFFERED_DELAYED'},
+        ['return last'] = {'RETURN', 'AVAILABLE', 'DELAYED'},
+    },
+    DEFERRED = {
+        ['put update'] = {'DEFER', 'DEFERRED', 'DEFERRED'},
+        ['put reject'] = {'REFUSE'},
+        ['put buffer'] = {'ADD', 'BUFFERED', 'BUFFERED_DELAYED'},
+        ['put defer'] = {'DEFER', 'DEFERRED', 'DEFERRED'},
+        ack = {'DROP', 'DEFERRED', 'DEFERRED'},
+        ['ack last'] = {'PROMOTE', 'AVAILABLE', 'DELAYED'},
+        ['return'] = {'ADOPT', 'BUFFERED', 'BUFFERED_DELAYED'},
+        ['return last'] = {'ADOPT', 'AVAILABLE', 'DELAYED'},
+        ripen = {'RIPEN', 'DEFERRED'},
+        discard = {'DISCARD', 'LEASED'},
+    },
+    BUFFERED = {
+        put = {'REPLACE', 'BUFFERED'},
+        ['put reject'] = {'REFUSE'},
+        grant = {'GRANT', 'LEASED'},
+        ack = {'DROP', 'BUFFERED'},
+        ['ack last'] = {'DROP', 'AVAILABLE'},
+        ['return'] = {'MERGE', 'BUFFERED'},
+        ['return last'] = {'MERGE', 'AVAILABLE'},
+        discard = {'DISCARD', 'LEASED'},
+    },
+    BUFFERED_DELAYED = {
+        put = {'REPLACE', 'BUFFERED', 'BUFFERED_DELAYED'},
+        ['put reject'] = {'REFUSE'},
+        ripen = {'RIPEN', 'BUFFERED'},
+        ack = {'DROP', nil, 'BUFFERED_DELAYED'},
+        ['ack last'] = {'DROP', nil, 'DELAYED'},
+        ['return'] = {'MERGE', 'BUFFERED', 'BUFFERED_DELAYED'},
+        ['return last'] = {'MERGE', 'AVAILABLE', 'DELAYED'},
+        discard = {'DISCARD', 'LEASED'},
+    },
+}
+local LINED = {AVAILABLE = true, BUFFERED = true}
+local LATE = {DELAYED = true, BUFFERED_DELAYED = true}
+
+-- The list in which a call waits, by its kind.
+local LISTS = {get = 'getters', take = 'takers', put = 'putters', join = 'joiners', drain = 'drainers'}
+
+-- Small things ------------------------------------------------------------------------------------
+
+local function clock(args)
+    local time = call('TIME')
+    return time[1] * 1000000 + time[2]
+end
+
+local function number(text)
+    return text == 'inf' and INF or tonumber(text)
+end
+
+local function text(n)
+    return n == INF and 'inf' or string.format('%.0f', n)
+end
+
+local function hex(n)
+    return string.format('%014x', n)
+end
+
+local function named(part)
+    return base .. ':' .. part
+end
+
+-- A prefix that no other key's members share.
+local function prefix(key)
+    return string.format('%08x', #key) .. key
+end
+
+local function first(list)
+    return call('ZRANGE', named(list), 0, 0)[1]
+end
+
+-- What falls due, and when. `sooner` is the earliest moment that this call has set.
+local function schedule(member, time)
+    call('ZADD', named('due'), time, member)
+    if time < sooner then sooner = time end
+end
+
+local function unschedule(member)
+    call('ZREM', named('due'), member)
+end
+
+-- When something falls due next.
+local function soonest()
+    local due = call('ZRANGE', named('due'), 0, 0, 'WITHSCORES')[2]
+    local wait = call('ZRANGE', named('waits'), 0, 0, 'WITHSCORES')[2]
+    return math.min(due and number(due) or INF, wait and number(wait) or INF)
+end
+
+-- What the queue holds ----------------------------------------------------------------------------
+
+local as_read
+
+local function load_meta()
+    as_read = call('GET', named('meta'))
+    m.phase = nil
+    if as_read then
+        m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
+            m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
+            m.drained, m.joined, m.cursor = cmsgpack.unpack(as_read)
+    end
+end
+
+local function keep_meta()
+    local packed = cmsgpack.pack(
+        m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
+        m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
+        m.drained, m.joined, m.cursor)
+    if packed ~= as_read then call('SET', named('meta'), packed) end
+end
+
+local function entry_of(key)
+    local packed = call('HGET', named('keys'), key)
+    local state, newest, version, attempts, time, leases, lease = 'ABSENT', 0, 0, 0, false, 0, ''
+    if packed then state, newest, version, attempts, time, leases, lease = cmsgpack.unpack(packed) end
+    return {
+        key = key, state = state, newest = newest, version = version, attempts = attempts,
+        time = time, leases = leases, lease = lease,
+        filed = version,  -- under which its time is in `due`
+    }
+end
+
+local function keep_entry(e)
+    if e.state == 'ABSENT' then
+        call('HDEL', named('keys'), e.key)
+    else
+        call('HSET', named('keys'), e.key,
+            cmsgpack.pack(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease))
+    end
+end
+
+local function flight_of(n)
+    local packed = call('HGET', named('fly'), n)
+    if not packed then return nil end
+    local key, version, attempts, seen, duration, deadline, s, name = cmsgpack.unpack(packed)
+    return {
+        number = n, key = key, version = version, attempts = attempts, seen = seen,
+        duration = duration, deadline = deadline, session = s, call = name,
+        bound = not deadline,  -- it is in `bound`
+    }
+end
+
+local function keep_flight(f)
+    call('HSET', named('fly'), f.number, cmsgpack.pack(
+        f.key, f.version, f.attempts, f.seen, f.duration, f.deadline, f.session, f.call))
+end
+
+local function call_of(name)
+    local s, r = string.match(name, '^(.*):(.*)$')
+    local packed = call('HGET', named('calls:' .. s), r)
+    if not packed then return nil end
+    local kind, ticket, key, duration, deadline, policy, delay, outcome, n = cmsgpack.unpack(packed)
+    return {
+        name = name, session = s, request = r, kind = kind, ticket = ticket, key = key,
+        duration = duration, deadline = deadline, policy = policy, delay = delay,
+        outcome = outcome, number = n,
+    }
+end
+
+local function keep_call(c)
+    call('HSET', named('calls:' .. c.session), c.request, cmsgpack.pack(
+        c.kind, c.ticket, c.key, c.duration, c.deadline, c.policy, c.delay, c.outcome, c.number))
+end
+
+local function forget_call(c)
+    call('HDEL', named('calls:' .. c.session), c.request)
+end
+
+local function drop_value(version)
+    if version > 0 then call('HDEL', named('values'), text(version)) end
+end
+
+local function Items()
+    return call('ZCARD', named('line')) + call('HLEN', named('fly')) + call('ZCARD', named('slots'))
+        + call('SCARD', named('late'))
+end
+
+local function HasRoom()
+    return m.maxsize == 0 or Items() < m.maxsize
+end
+
+-- Nothing is in the line or in flight. (What is deferred is so only beside a copy in flight.)
+local function Drained()
+    return call('ZCARD', named('line')) == 0 and call('HLEN', named('fly')) == 0
+end
+
+-- Sessions and messages ---------------------------------------------------------------------------
+
+local function is_alive(s)
+    return call('HEXISTS', named('session:' .. s), 'alive') == 1
+end
+
+-- A session ends: what it holds goes back with the next work, which is due at once. Its replies stay
+-- for as long as it might have lived: what it asks again has been done, and is not to be done again.
+local function drop(s, how)
+    local theirs = named('session:' .. s)
+    local ttl = call('HGET', theirs, 'ttl')
+    if how == '3' then
+        call('UNLINK', theirs)
+    elseif ttl then
+        call('HDEL', theirs, 'alive')
+        call('PEXPIRE', theirs, text(ttl == 'inf' and FOREVER or math.ceil(ttl / 1000)))
+    end
+    unschedule((how == '2' and '3' or '2') .. s)
+    schedule(how .. s, -INF)
+    dropped = true
+    if s == session then alive = false end
+end
+
+-- A session that may be there is taken for dead.
+local function expel(s)
+    call(m.publish, base .. ':' .. s, 'dropped')
+    drop(s, '2')
+end
+
+-- Tell a session something. Nobody hears it: the session is gone.
+local function tell(s, message)
+    if not is_alive(s) then return false end
+    if call(m.publish, base .. ':' .. s, message) == 0 then
+        drop(s, '2')
+        return false
+    end
+    return true
+end
+
+-- Calls that wait ---------------------------------------------------------------------------------
+
+-- The member under which a call waits in the list of its kind.
+local function member(c)
+    return c.kind == 'take' and prefix(c.key) .. hex(c.ticket) .. c.name or c.name
+end
+
+local function unlink(c)
+    local list = LISTS[c.kind]
+    call('ZREM', named(list), member(c))
+    m[list] = m[list] - 1
+    if c.deadline then call('ZREM', named('waits'), c.name) end
+    if tonumber(call('ZINCRBY', named('waiting'), -1, c.session)) <= 0 then
+        call('ZREM', named('waiting'), c.session)
+        if m.ringer == c.session then m.ringer = '' end
+    end
+end
+
+-- The wait of a call is over.
+local function wake(c, outcome)
+    unlink(c)
+    c.outcome = outcome
+    keep_call(c)
+    tell(c.session, 'ready ' .. c.request)
+end
+
+-- A copy or a slot is reserved for a call that has been told.
+local function reserve(c)
+    unlink(c)
+    c.outcome = 'reserved'
+    keep_call(c)
+    if m.claim ~= INF then schedule('4' .. c.name, now + m.claim) end
+end
+
+-- A call that can be given something: of those that hear it. The others are passed over for good.
+local function hears(c)
+    if tell(c.session, 'ready ' .. c.request) then return true end
+    unlink(c)
+    forget_call(c)
+    return false
+end
+
+-- The call that has waited longest among those that want a copy of the key.
+local function claimant(key)
+    while m.getters > 0 or m.takers > 0 do
+        local get, take, chosen
+        if m.getters > 0 then get = call_of(first('getters')) end
+        if m.takers > 0 then
+            local from = prefix(key)
+            take = call('ZRANGEBYLEX', named('takers'), '[' .. from, '(' .. from .. '\255',
+                'LIMIT', 0, 1)[1]
+            take = take and call_of(string.sub(take, #from + 15))
+        end
+        if get and take then
+            chosen = get.ticket < take.ticket and get or take
+        else
+            chosen = get or take
+        end
+        if not chosen or hears(chosen) then return chosen end
+    end
+end
+
+-- The call joins those that wait.
+local function Joins(kind, wait, c)
+    if wait <= 0 then return {'timeout'} end
+    m.ticket = m.ticket + 1
+    c.name, c.session, c.request = session .. ':' .. request, session, request
+    c.kind, c.ticket, c.outcome, c.number = kind, m.ticket, 'waiting', ''
+    c.key, c.duration = c.key or '', c.duration or INF
+    c.policy, c.delay = c.policy or '', c.delay or 0
+    c.deadline = wait ~= INF and now + wait
+    local list = LISTS[kind]
+    call('ZADD', named(list), kind == 'take' and 0 or c.ticket, member(c))
+    m[list] = m[list] + 1
+    call('ZINCRBY', named('waiting'), 1, session)
+    if c.deadline then
+        call('ZADD', named('waits'), c.deadline, c.name)
+        if c.deadline < sooner then sooner = c.deadline end
+    end
+    keep_call(c)
+    return {'wait', text(c.ticket)}
+end
+
+-- Moves of keys and copies ------------------------------------------------------------------------
+
+-- The copies in flight of a key that has more than one, by version.
+local function crowded(f)
+    return prefix(f.key) .. hex(f.version) .. f.number
+end
+
+local function newest_flight(e)
+    if e.leases == 1 then return flight_of(e.lease) end
+    local from = prefix(e.key)
+    local found = call('ZREVRANGEBYLEX', named('crowd'), '(' .. from .. '\255', '[' .. from,
+        'LIMIT', 0, 1)[1]
+    return flight_of(string.sub(found, #from + 15))
+end
+
+local function admit(e, f)
+    e.leases = e.leases + 1
+    if e.leases == 1 then
+        e.lease = f.number
+        return
+    end
+    if e.leases == 2 then
+        call('ZADD', named('crowd'), 0, crowded(flight_of(e.lease)))
+        e.lease = ''
+    end
+    call('ZADD', named('crowd'), 0, crowded(f))
+end
+
+local function dismiss(e, f)
+    e.leases = e.leases - 1
+    if e.leases == 0 then
+        e.lease = ''
+        return
+    end
+    call('ZREM', named('crowd'), crowded(f))
+    if e.leases == 1 then
+        local last = newest_flight({leases = 2, key = e.key})
+        call('ZREM', named('crowd'), crowded(last))
+        e.lease = last.number
+    end
+end
+
+local function unset_time(e)
+    if e.time then unschedule('1' .. hex(e.filed) .. e.key) end
+    e.time = false
+end
+
+-- The waiting value has the time now + delay, or the one that was set already if that is earlier.
+-- To be called before the key moves: its state tells whether a value waited before.
+local function set_time(e, delay)
+    local time = delay > 0 and now + delay or -INF
+    if e.state ~= 'ABSENT' and e.state ~= 'LEASED' then
+        if not e.time then return end  -- its time had come
+        time = math.min(time, e.time)
+    end
+    unset_time(e)
+    if time > now then
+        e.time, e.filed = time, e.version
+        schedule('1' .. hex(e.filed) .. e.key, time)
+    end
+end
+
+-- The waiting copy, which is out of the line, becomes one in flight.
+local function grant(e, duration, s, name)
+    e.state = TABLE[e.state].grant[2]
+    m.number = math.max(m.number + 1, now)  -- so it rises, even if the server has lost a second
+    local f = {
+        number = hex(m.number), key = e.key, version = e.version, attempts = e.attempts, seen = 0,
+        duration = duration, deadline = false, session = s, call = name, bound = false,
+    }
+    e.version, e.attempts = 0, 0
+    admit(e, f)
+    call('ZADD', named('leases:' .. s), m.number, f.number)
+    return f
+end
+
+-- A copy in flight ends with the session that got it, or no longer does.
+local function bind(f)
+    if not f.bound then call('ZADD', named('bound:' .. f.session), tonumber(f.number, 16), f.number) end
+    f.bound = true
+end
+
+local function unbind(f)
+    if f.bound then call('ZREM', named('bound:' .. f.session), f.number) end
+    f.bound = false
+end
+
+-- A copy is given to a call, which has it until it resumes.
+local function Reserve(e, c)
+    local f = grant(e, c.duration, c.session, c.name)
+    bind(f)
+    keep_flight(f)
+    c.number = f.number
+    reserve(c)
+end
+
+local function start_clock(f, duration)
+    if f.deadline then unschedule('0' .. f.number) end
+    f.deadline = duration ~= INF and now + duration
+    if f.deadline then
+        schedule('0' .. f.number, f.deadline)
+        unbind(f)
+    else
+        bind(f)
+    end
+end
+
+-- The consumer has its copy, with the value as it stands, and the lease starts.
+local function Deliver(f)
+    f.call, f.seen, f.attempts = '', f.version, f.attempts + 1
+    start_clock(f, f.duration)
+    keep_flight(f)
+    local value = call('HGET', named('values'), text(f.version))
+    return {'ok', text(tonumber(f.number, 16)), f.key, value, text(f.attempts)}
+end
+
+-- Calls to which nothing can come any more.
+local function end_takers(key)
+    local from = prefix(key)
+    for _, name in ipairs(call('ZRANGEBYLEX', named('takers'), '[' .. from, '(' .. from .. '\255')) do
+        wake(call_of(string.sub(name, #from + 15)), 'ended')
+    end
+end
+
+-- A key moves to its next state, and its waiting value to where that has it. A copy that becomes
+-- available is offered to the call that has waited longest among those that want it.
+local function Offer(e, state, place)
+    local was = e.state
+    e.state = state
+    if LATE[was] and not LATE[state] then
+        call('SREM', named('late'), e.key)
+    elseif LATE[state] and not LATE[was] then
+        call('SADD', named('late'), e.key)
+    end
+    if LINED[state] and not LINED[was] then
+        local c = claimant(e.key)
+        if c then
+            Reserve(e, c)
+        else
+            m.place = m.place + 1
+            if place == 'back' or LATE[was] then
+                place = m.place
+            elseif place == 'end' then
+                place = RETURNED + m.place
+            else
+                place = RETURNED - m.place
+            end
+            call('ZADD', named('line'), place, e.key)
+        end
+    end
+    keep_entry(e)
+    if state == 'ABSENT' and m.phase == 'shut' and m.takers > 0 then end_takers(e.key) end
+end
+
+-- A copy is not in flight any more.
+local function land(e, f)
+    call('HDEL', named('fly'), f.number)
+    if f.deadline then unschedule('0' .. f.number) end
+    call('ZREM', named('leases:' .. f.session), f.number)
+    unbind(f)
+    dismiss(e, f)
+end
+
+-- A copy in flight comes back, not to be handed out before the delay. It meets what waits of its key.
+local function GiveBack(f, place, delay)
+    local e = entry_of(f.key)
+    local move = TABLE[e.state][e.leases == 1 and 'return last' or 'return']
+    land(e, f)
+    if e.version < f.version then
+        drop_value(e.version)
+        e.version, e.attempts = f.version, f.attempts
+    else
+        drop_value(f.version)
+    end
+    if delay > 0 or e.time then set_time(e, delay) end
+    Offer(e, e.time and move[3] or move[2], place)
+end
+
+local function Ripen(e)
+    unset_time(e)
+    Offer(e, TABLE[e.state].ripen[2], 'back')
+end
+
+-- What a put makes of the state; nil if it needs a slot and none is free.
+local function AfterPut(key, value, policy, delay)
+    local e = entry_of(key)
+    local row = TABLE[e.state]
+    local move = row['put ' .. policy] or row.put
+    local effect = move[1]
+    if effect == 'REFUSE' then return {'flying'} end
+    if effect == 'ADD' and not HasRoom() then return nil end
+    m.puts = m.puts + 1
+    e.newest = m.puts
+    call('HSET', named('values'), text(m.puts), value)
+    if effect == 'REVISE' then
+        local f = newest_flight(e)
+        drop_value(f.version)
+        if e.leases > 1 then call('ZREM', named('crowd'), crowded(f)) end
+        f.version, f.attempts = m.puts, 0
+        if e.leases > 1 then call('ZADD', named('crowd'), 0, crowded(f)) end
+        keep_flight(f)
+        e.state = move[2]
+        keep_entry(e)
+    else
+        drop_value(e.version)
+        e.version, e.attempts = m.puts, 0
+        if delay > 0 or e.time then set_time(e, delay) end
+        Offer(e, e.time and move[3] or move[2], 'back')
+    end
+    return {'ok'}
+end
+
+-- What every operation does first and last --------------------------------------------------------
+
+-- A session ends: its reserved copies, its leases without end (or all of them) go back to the front,
+-- the latest granted first, and its calls leave. False if there is more than is done at once.
+local function end_session(s, everything)
+    local mine = named((everything and 'leases:' or 'bound:') .. s)
+    while true do
+        local n = call('ZRANGE', mine, -1, -1)[1]
+        if not n then break end
+        if left <= 0 then return false end
+        left = left - 1
+        local f = flight_of(n)
+        if f.call ~= '' then unschedule('4' .. f.call) end
+        GiveBack(f, 'head', 0)
+    end
+    local calls = named('calls:' .. s)
+    while call('EXISTS', calls) == 1 do
+        if left <= 0 then return false end
+        local some = call('HSCAN', calls, 0, 'COUNT', 100)[2]
+        for i = 1, #some, 2 do
+            left = left - 1
+            local c = call_of(s .. ':' .. some[i])
+            if c.outcome == 'waiting' then
+                unlink(c)
+            elseif c.outcome == 'reserved' then
+                call('ZREM', named('slots'), c.name)
+                unschedule('4' .. c.name)
+            end
+            forget_call(c)
+        end
+    end
+    return true
+end
+
+-- What is due is carried out, in the order of time, leases first. Says whether that is all, and
+-- whether there was anything.
+local function Reaped()
+    local anything = false
+    while true do
+        local what = call('ZRANGEBYSCORE', named('due'), '-inf', now, 'LIMIT', 0, 1)[1]
+        if not what or left <= 0 then return not what, anything end
+        anything, left = true, left - 1
+        local kind, which = string.sub(what, 1, 1), string.sub(what, 2)
+        if kind == '0' then
+            GiveBack(flight_of(which), 'end', 0)
+        elseif kind == '1' then
+            Ripen(entry_of(string.sub(which, 15)))
+        elseif kind == '4' then
+            unschedule(what)
+            expel(string.match(which, '^(.*):'))
+        else
+            if is_alive(which) then expel(which) end
+            if end_session(which, kind == '3') then unschedule(what) end
+        end
+    end
+end
+
+-- No put is accepted any more, and none is carried out.
+local function Shut()
+    if m.phase ~= 'open' then return end
+    m.phase = 'shut'
+    while m.putters > 0 do wake(call_of(first('putters')), 'ended') end
+    for _, name in ipairs(call('ZRANGE', named('slots'), 0, -1)) do
+        local c = call_of(name)
+        c.outcome = 'ended'
+        keep_call(c)
+        unschedule('4' .. name)
+    end
+    call('DEL', named('slots'))
+    for _, found in ipairs(m.takers > 0 and call('ZRANGE', named('takers'), 0, -1) or {}) do
+        local length = tonumber(string.sub(found, 1, 8), 16)
+        local key, name = string.sub(found, 9, 8 + length), string.sub(found, 23 + length)
+        if entry_of(key).state == 'ABSENT' then wake(call_of(name), 'ended') end
+    end
+end
+
+-- The queue closes. What there is to do may be too much for one call; then the next ones go on with
+-- it, before they do anything else.
+local function Closed()
+    Shut()
+    m.drained, m.joined = Drained(), Items() == 0
+    m.phase, m.cursor = 'closing', '0'
+end
+
+local function close_on()
+    while left > 0 do
+        left = left - 1
+        local kind = m.drainers > 0 and 'drain' or m.joiners > 0 and 'join' or m.getters > 0 and 'get'
+            or m.takers > 0 and 'take'
+        if kind then
+            local found = first(LISTS[kind])
+            if kind == 'take' then
+                found = string.sub(found, 23 + tonumber(string.sub(found, 1, 8), 16))
+            end
+            local fine = kind == 'drain' and m.drained or kind == 'join' and m.joined
+            wake(call_of(found), fine and 'done' or 'ended')
+        elseif m.cursor ~= '' then
+            -- The copies in flight, to be given back in the order of their grants.
+            local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 100)
+            for i = 1, #page[2], 2 do
+                call('ZADD', named('ending'), tonumber(page[2][i], 16), page[2][i])
+            end
+            left = left - #page[2] / 2
+            m.cursor = page[1] ~= '0' and page[1] or ''
+        elseif call('EXISTS', named('ending')) == 1 then
+            local f = flight_of(call('ZPOPMAX', named('ending'))[1])
+            if f.call ~= '' then
+                local c = call_of(f.call)
+                c.outcome = 'ended'
+                keep_call(c)
+                unschedule('4' .. f.call)
+            end
+            GiveBack(f, 'head', 0)
+        elseif call('SCARD', named('late')) > 0 then
+            -- No lease is live any more, so all that falls due, but for sessions, are these.
+            if call('EXISTS', named('ripening')) == 0 then
+                call('ZRANGESTORE', named('ripening'), named('due'), 0, -1)
+            end
+            local what = call('ZPOPMIN', named('ripening'))[1]
+            if string.sub(what, 1, 1) == '1' then Ripen(entry_of(string.sub(what, 16))) end
+        else
+            call('UNLINK', named('ripening'))
+            m.phase = 'closed'
+            return
+        end
+    end
+end
+
+-- Free slots are reserved for the puts that wait, the longest waiting first.
+local function Admit()
+    while m.putters > 0 and HasRoom() do
+        local c = call_of(first('putters'))
+        if hears(c) then
+            call('ZADD', named('slots'), c.ticket, c.name)
+            reserve(c)
+        end
+    end
+end
+
+-- Nobody goes on waiting for a slot that is free, for what can't come any more, or for an end that is
+-- there.
+local function Served()
+    if m.putters > 0 then Admit() end
+    if m.phase == 'shut' and m.getters + m.takers > 0 and Items() == 0 then
+        while m.getters > 0 do wake(call_of(first('getters')), 'ended') end
+    end
+    if m.joiners > 0 and Items() == 0 then
+        while m.joiners > 0 do wake(call_of(first('joiners')), 'done') end
+    end
+    if m.drainers > 0 and Drained() then Closed() end
+    if m.phase == 'closing' then close_on() end
+end
+
+-- Carries out what is due, or goes on with a close. False if that is more than one call may do.
+local function Settled()
+    if m.phase == 'closing' then
+        close_on()
+        if m.phase == 'closing' then return false end
+    end
+    local whole, anything = Reaped()
+    if whole and anything then Served() end
+    return whole and m.phase ~= 'closing'
+end
+
+local function until_then(time)
+    return text(math.max(0, time - now))
+end
+
+-- One session of those whose calls wait, the ringer, knows when something falls due next. `answered`:
+-- it is told in the reply, if it is the one that asks.
+local function ring(answered)
+    if m.getters + m.takers + m.putters + m.joiners + m.drainers == 0 then
+        m.ringer, m.alarm = '', INF
+        return
+    end
+    if m.ringer == '' or (answered and m.ringer == session) then
+        m.ringer = m.ringer ~= '' and m.ringer or call('ZRANGE', named('waiting'), -1, -1)[1]
+        m.alarm, sooner = INF, soonest()
+    end
+    if sooner < m.alarm then
+        m.alarm = sooner
+        if not (answered and m.ringer == session) then
+            if not tell(m.ringer, 'alarm ' .. until_then(sooner)) then m.ringer = '' end
+        end
+    end
+end
+
+-- The operations ----------------------------------------------------------------------------------
+
+local function shut_or_closed()
+    return {m.phase == 'shut' and 'shut' or 'closed'}
+end
+
+local function Put(key, value, policy, delay, wait)
+    if m.phase ~= 'open' then return shut_or_closed() end
+    delay = number(delay)
+    return AfterPut(key, value, policy, delay)
+        or Joins('put', number(wait), {key = key, policy = policy, delay = delay})
+end
+
+local function lease_at_once(e, duration)
+    local f = grant(e, number(duration), session, '')
+    keep_entry(e)
+    return Deliver(f)
+end
+
+local function Get(wait, duration)
+    if m.phase == 'closed' then return {'closed'} end
+    local key = call('ZPOPMIN', named('line'))[1]
+    if key then return lease_at_once(entry_of(key), duration) end
+    if m.phase == 'shut' and Items() == 0 then return {'nothing'} end
+    return Joins('get', number(wait), {duration = number(duration)})
+end
+
+local function Take(key, wait, duration)
+    if m.phase == 'closed' then return {'closed'} end
+    local e = entry_of(key)
+    if LINED[e.state] then
+        call('ZREM', named('line'), key)
+        return lease_at_once(e, duration)
+    end
+    if m.phase == 'shut' and e.state == 'ABSENT' then return {'nothing'} end
+    return Joins('take', number(wait), {key = key, duration = number(duration)})
+end
+
+-- A call of this session; `name` is the request that it began with.
+local function my_call(name)
+    return call_of(session .. ':' .. name)
+end
+
+-- A call that was given something resumes, or one is told how its wait has ended.
+local function Resume(name, value)
+    local c = my_call(name)
+    if not c then return {'gone'} end
+    if c.outcome == 'waiting' then return {'wait', text(c.ticket)} end
+    forget_call(c)
+    if c.outcome == 'reserved' then
+        unschedule('4' .. c.name)
+        if c.number ~= '' then return Deliver(flight_of(c.number)) end
+        call('ZREM', named('slots'), c.name)
+        return AfterPut(c.key, value, c.policy, c.delay)
+    end
+    if c.kind == 'drain' then return {'ok', c.outcome == 'done' and '1' or '0'} end
+    if c.outcome == 'done' then return {'ok'} end
+    return c.outcome == 'timed out' and {'timeout'} or shut_or_closed()
+end
+
+-- A call has waited as long as it would. What was reserved for it in time it keeps.
+local function GiveUp(name, value)
+    local c = my_call(name)
+    if not c or c.outcome ~= 'waiting' then return Resume(name, value) end
+    unlink(c)
+    forget_call(c)
+    if c.kind ~= 'drain' then return {'timeout'} end
+    Closed()
+    return {'ok', '0'}
+end
+
+-- The waits that are over end. A drain closes the queue all the same.
+local function TimeOut()
+    local closes = false
+    while left > 0 do
+        local name = call('ZRANGEBYSCORE', named('waits'), '-inf', now, 'LIMIT', 0, 1)[1]
+        if not name then break end
+        local c = call_of(name)
+        left, closes = left - 1, closes or c.kind == 'drain'
+        wake(c, 'timed out')
+    end
+    if closes then Closed() end
+    return {'ok'}
+end
+
+-- A call is cancelled. The first half comes before what is due: from then on it is offered nothing.
+local function leave(name)
+    local c = my_call(name)
+    if c and c.outcome == 'waiting' then
+        unlink(c)
+        forget_call(c)
+    end
+end
+
+local function Cancel(name)
+    local c = my_call(name)
+    if not c then return {'ok'} end
+    forget_call(c)
+    if c.outcome == 'reserved' then
+        unschedule('4' .. c.name)
+        call('ZREM', named('slots'), c.name)
+        if c.number ~= '' then GiveBack(flight_of(c.number), 'head', 0) end
+    end
+    return {'ok'}
+end
+
+-- The live lease with a number on a key; or the reply that there is none.
+local function live(n, key)
+    if m.phase == 'closed' then return nil, {'closed'} end
+    local f = flight_of(hex(tonumber(n)))
+    if f and f.key == key and f.call == '' then return f end
+    return nil, {'dead', n}
+end
+
+local function Ack(n, key)
+    local f, refused = live(n, key)
+    if not f then return refused end
+    local e = entry_of(key)
+    local move = TABLE[e.state][e.leases == 1 and 'ack last' or 'ack']
+    land(e, f)
+    drop_value(f.version)
+    Offer(e, e.time and move[3] or move[2], 'back')
+    return {'ok'}
+end
+
+local function Release(n, key, front, delay)
+    local f, refused = live(n, key)
+    if not f then return refused end
+    GiveBack(f, front == '1' and 'head' or 'back', number(delay))
+    return {'ok'}
+end
+
+local function is_superseded(f)
+    return entry_of(f.key).newest > f.seen and '1' or '0'
+end
+
+local function Extend(n, key, duration)
+    local f, refused = live(n, key)
+    if not f then return refused end
+    start_clock(f, duration == 'same' and f.duration or number(duration))
+    keep_flight(f)
+    return {'ok', text(f.deadline or INF), is_superseded(f)}
+end
+
+local function Refresh(n, key)
+    local f, refused = live(n, key)
+    if not f then return refused end
+    f.seen = f.version
+    keep_flight(f)
+    return {'ok', call('HGET', named('values'), text(f.version))}
+end
+
+local function Superseded(n, key)
+    local f, refused = live(n, key)
+    return f and {'ok', is_superseded(f)} or refused
+end
+
+local function Deadline(n, key)
+    local f, refused = live(n, key)
+    return f and {'ok', text(f.deadline or INF)} or refused
+end
+
+local function Discard(key)
+    if m.phase == 'closed' then return {'closed'} end
+    local e = entry_of(key)
+    local move = TABLE[e.state].discard
+    if not move then return {'ok', '0'} end
+    call('ZREM', named('line'), key)
+    unset_time(e)
+    drop_value(e.version)
+    e.version, e.attempts = 0, 0
+    Offer(e, move[2], 'back')
+    return {'ok', '1'}
+end
+
+local function Join(wait)
+    if Items() == 0 then return {'ok'} end
+    if m.phase == 'closed' then return {'closed'} end
+    return Joins('join', number(wait), {})
+end
+
+local function Shutdown()
+    Shut()
+    return {'ok'}
+end
+
+local function Drain(wait)
+    if m.phase == 'closed' then return {'ok', Items() == 0 and '1' or '0'} end
+    local drained = Drained()
+    if not drained and number(wait) > 0 then
+        local reply = Joins('drain', number(wait), {})
+        Shut()
+        return reply
+    end
+    Shut()
+    Served()
+    if m.phase == 'shut' then Closed() end
+    return {'ok', drained and '1' or '0'}
+end
+
+local function Close()
+    if m.phase ~= 'closed' then Closed() end
+    return {'ok'}
+end
+
+-- Sessions ----------------------------------------------------------------------------------------
+
+-- A process begins to work with the queue, which is made if there is none. The queue takes over how
+-- long something reserved is kept for a call that does not claim it, and with which command to publish.
+local function Open(schema, maxsize, ttl, claim, publish)
+    if m.schema ~= schema then return {'refused', 'schema', m.schema} end
+    if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
+    m.claim, m.publish = number(claim), publish or 'PUBLISH'
+    call('HSET', named('session:' .. session), 'alive', 1, 'ttl', ttl, 'done', 0)
+    call('PERSIST', named('session:' .. session))
+    if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
+    return {'ok', m.id, text(now)}
+end
+
+local function make(schema, maxsize)
+    m.schema, m.maxsize, m.phase = schema, number(maxsize), 'open'
+    m.id = redis.sha1hex(session .. text(now))
+    m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
+    m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
+    m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
+    m.drained, m.joined, m.cursor = false, false, ''
+end
+
+local function Hello(ttl, ...)
+    call('HSET', named('session:' .. session), 'ttl', ttl)
+    if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
+    local reply = {'ok', text(now), 'inf'}
+    for _, name in ipairs({...}) do
+        local c = my_call(name)
+        reply[#reply + 1] = not c and 'gone' or c.outcome == 'waiting' and 'waits' or 'ready'
+    end
+    return reply
+end
+
+local function Bye()
+    drop(session, '3')
+    return {'ok'}
+end
+
+-- Looking -----------------------------------------------------------------------------------------
+
+local function Peek(key)
+    local e = entry_of(key)
+    return LINED[e.state] and {'ok', call('HGET', named('values'), text(e.version))} or {'ok'}
+end
+
+local function Contains(key)
+    return {'ok', call('ZSCORE', named('line'), key) and '1' or '0'}
+end
+
+local function sized(command, part)
+    return function() return {'ok', text(call(command, named(part)))} end
+end
+
+-- A page of the line, from a rank on: its keys, or keys and values.
+local function page(size, with_values)
+    return function(cursor)
+        local from = tonumber(cursor)
+        local keys = call('ZRANGE', named('line'), from, from + size - 1)
+        local reply = {'ok', #keys == size and text(from + size) or '0'}
+        for _, key in ipairs(keys) do
+            reply[#reply + 1] = key
+            if with_values then reply[#reply + 1] = Peek(key)[2] end
+        end
+        return reply
+    end
+end
+
+local function InflightKeys(cursor)
+    local some = call('HSCAN', named('fly'), cursor, 'COUNT', 500)
+    local reply = {'ok', some[1]}
+    for i = 2, #some[2], 2 do reply[#reply + 1] = (cmsgpack.unpack(some[2][i])) end
+    return reply
+end
+
+local function DelayedKeys(cursor)
+    local some = call('SSCAN', named('late'), cursor, 'COUNT', 500)
+    local reply = {'ok', some[1]}
+    for _, key in ipairs(some[2]) do reply[#reply + 1] = key end
+    return reply
+end
+
+local function Stats()
+    local waits = call('ZRANGE', named('waiting'), 0, -1, 'WITHSCORES')
+    local reply = {
+        'ok', 'now', text(now), 'phase', m.phase, 'maxsize', text(m.maxsize), 'puts', text(m.puts),
+        'available', text(call('ZCARD', named('line'))), 'inflight', text(call('HLEN', named('fly'))),
+        'delayed', text(call('SCARD', named('late'))), 'slots', text(call('ZCARD', named('slots'))),
+        'keys', text(call('HLEN', named('keys'))),
+    }
+    for _, list in pairs(LISTS) do
+        reply[#reply + 1] = list
+        reply[#reply + 1] = text(m[list])
+    end
+    reply[#reply + 1] = 'waiting'
+    reply[#reply + 1] = waits
+    return reply
+end
+
+-- The whole state, in the words of the specification. O(n): for tests.
+local function Snapshot()
+    local function value(version) return call('HGET', named('values'), text(version)) end
+    local returned, arrived, delayed, deferred = {}, {}, {}, {}
+    local flight, waiting, slots = {}, {}, {}
+    local line = call('ZRANGE', named('line'), 0, -1, 'WITHSCORES')
+    for i = 1, #line, 2 do
+        local e = entry_of(line[i])
+        local part = tonumber(line[i + 1]) < 0 and returned or arrived
+        part[#part + 1] = {e.key, value(e.version), text(e.version), text(e.attempts)}
+    end
+    for _, key in ipairs(call('HKEYS', named('keys'))) do
+        local e = entry_of(key)
+        local part = LATE[e.state] and delayed or e.state == 'DEFERRED' and deferred
+        if part then
+            part[#part + 1] = {key, value(e.version), text(e.version), text(e.attempts),
+                e.time and text(e.time) or '-inf'}
+        end
+    end
+    for _, n in ipairs(call('HKEYS', named('fly'))) do
+        local f = flight_of(n)
+        flight[#flight + 1] = {text(tonumber(n, 16)), f.key, value(f.version), text(f.version),
+            text(f.attempts), f.call, text(f.deadline or INF), f.session}
+    end
+    for _, list in pairs(LISTS) do
+        for _, found in ipairs(call('ZRANGE', named(list), 0, -1)) do
+            if list == 'takers' then
+                found = string.sub(found, 23 + tonumber(string.sub(found, 1, 8), 16))
+            end
+            local c = call_of(found)
+            waiting[#waiting + 1] = {text(c.ticket), c.kind, c.key, text(c.deadline or INF), c.name}
+        end
+    end
+    for _, name in ipairs(call('ZRANGE', named('slots'), 0, -1)) do
+        slots[#slots + 1] = {text(call_of(name).ticket), name}
+    end
+    return {'ok', m.phase, text(m.puts), returned, arrived, delayed, deferred, flight, waiting, slots}
+end
+
+-- The calls ---------------------------------------------------------------------------------------
+--
+--   FCALL leasedkeyq2 1 lkq:{NAME} SESSION REQUEST DONE OP ARGS...
+--
+-- A request is carried out once: its reply is kept, under its number, until the session says that it
+-- has arrived (DONE). REQUEST 0 only looks, and is open to anyone. Of a session that is not known, or
+-- of a request that was said to be done: `gone`. More is due than one call carries out: `again`.
+local OPERATIONS = {
+    open = Open,                  -- SCHEMA MAXSIZE TTL CLAIM [PUBLISH]  -> ok ID NOW | refused WHY WHAT
+    put = Put,                    -- KEY VALUE POLICY DELAY WAIT  -> ok | wait | timeout | flying | shut | closed
+    get = Get,                    -- WAIT DURATION  -> ok NUMBER KEY VALUE ATTEMPT | wait | timeout | nothing | closed
+    take = Take,                  -- KEY WAIT DURATION  -> likewise
+    resume = Resume,              -- CALL [VALUE]  -> as the call would have been answered | gone
+    give_up = GiveUp,             -- CALL [VALUE]  -> likewise, or timeout
+    cancel = Cancel,              -- CALL  -> ok
+    ack = Ack,                    -- NUMBER KEY  -> ok | dead NUMBER | closed
+    release = Release,            -- NUMBER KEY FRONT DELAY  -> likewise
+    extend = Extend,              -- NUMBER KEY DURATION|same  -> ok MOMENT SUPERSEDED | ...
+    refresh = Refresh,            -- NUMBER KEY  -> ok VALUE | ...
+    superseded = Superseded,      -- NUMBER KEY  -> ok 0|1 | ...
+    deadline = Deadline,          -- NUMBER KEY  -> ok MOMENT|inf | ...
+    discard = Discard,            -- KEY  -> ok 0|1 | closed
+    join = Join,                  -- WAIT  -> ok | wait | timeout | closed
+    drain = Drain,                -- WAIT  -> ok 0|1 | wait
+    shutdown = Shutdown,          -- -> ok
+    close = Close,                -- -> ok
+    hello = Hello,                -- TTL CALL...  -> ok NOW ALARM waits|ready|gone...
+    bye = Bye,                    -- -> ok
+    tick = TimeOut,               -- -> ok ALARM
+    peek = Peek,                  -- KEY  -> ok [VALUE]
+    contains = Contains,          -- KEY  -> ok 0|1
+    qsize = sized('ZCARD', 'line'),
+    inflight_size = sized('HLEN', 'fly'),
+    delayed_size = sized('SCARD', 'late'),
+    available_keys = page(1000, false),  -- CURSOR  -> ok CURSOR KEY...
+    available_items = page(200, true),   -- CURSOR  -> ok CURSOR KEY VALUE...
+    inflight_keys = InflightKeys,        -- CURSOR  -> ok CURSOR KEY..., a key perhaps more than once
+    delayed_keys = DelayedKeys,          -- CURSOR  -> likewise
+    stats = Stats,                -- -> ok NAME VALUE...
+    snapshot = Snapshot,          -- -> ok PHASE PUTS RETURNED ARRIVED DELAYED DEFERRED FLIGHT WAITING SLOTS
+}
+
+-- Where in the reply the alarm is, if the one that asks is told in it.
+local ALARM_AT = {wait = 3, hello = 3, tick = 2}
+
+-- Carries out an operation, between what every one begins and ends with.
+local function carry_out(op, args)
+    if op == 'cancel' then leave(args[5]) end
+    local whole = Settled()
+    local reply = {'again'}
+    if whole and not alive then
+        reply = {'gone'}  -- the end of the session itself was due
+    elseif whole then
+        reply = OPERATIONS[op](unpack(args, 5))
+        Served()
+    end
+    local alarm = whole and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
+    repeat
+        if dropped then
+            dropped = false
+            Settled()
+        end
+        ring(alarm)
+    until not dropped or left <= 0
+    if alarm then reply[alarm] = m.ringer == session and until_then(m.alarm) or 'inf' end
+    return reply
+end
+
+-- Replies that have arrived, some at a time.
+local function forget_replies(mine, done, arrived)
+    if arrived - done < 16 then return end
+    local numbers = {}
+    for n = done + 1, math.min(arrived, done + BUDGET) do numbers[#numbers + 1] = text(n) end
+    call('HDEL', mine, unpack(numbers))
+    call('HSET', mine, 'done', text(done + #numbers))
+end
+
+local function run(keys, args)
+    call, base, session, request = redis.call, keys[1], args[1], args[2]
+    now, left, sooner, dropped, alive = clock(args), BUDGET, INF, false, true
+    local op, mine = args[4], named('session:' .. session)
+    load_meta()
+    local kept
+    if request ~= '0' then
+        kept = call('HMGET', mine, 'alive', 'done', request)
+        if kept[3] then return cmsgpack.unpack(kept[3]) end
+        if op == 'open' then
+            if not m.phase then make(args[5], args[6]) end
+        elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
+            return {'gone'}
+        end
+    end
+    if not m.phase then return {'gone'} end
+    local reply = carry_out(op, args)
+    if kept and reply[1] ~= 'again' and reply[1] ~= 'gone' and reply[1] ~= 'refused'
+        and op ~= 'bye' then
+        call('HSET', mine, request, cmsgpack.pack(reply))
+        forget_replies(mine, tonumber(kept[2] or 0), tonumber(args[3]))
+    end
+    keep_meta()
+    return reply
+end
+
+if redis.register_function then
+    redis.register_function('leasedkeyq2', run)
+    -- What frees memory, or must not fail for want of it: also when the server has none left.
+    redis.register_function({
+        function_name = 'leasedkeyq2_oom', callback = run, flags = {'allow-oom'},
+    })
+else
+    return run(KEYS, ARGV)
+end

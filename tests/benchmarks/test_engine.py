@@ -1,0 +1,50 @@
+"""The benchmark of the queue on a server measures every figure, and says what came of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.engine import FIGURES, Found, of, table
+from tools.on import ROOT
+
+
+def bench(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "benchmarks.engine", *arguments]
+    wide = {**os.environ, "COLUMNS": "240"}
+    done = subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_every_figure_is_measured() -> None:
+    code, output = bench("--quick")
+    assert code == 0, output
+    for what in ("alone", "64 tasks", "waiting process", "beside 100 items", "due at once"):
+        assert what in output, output
+    assert "bars missed: " in output
+
+
+def test_an_unknown_figure_is_refused() -> None:
+    code, output = bench("speed of light")
+    assert code == 2
+    assert "speed of light" in output
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "missed"), [(1, False, False), (3, False, True), (1, True, True)]
+)
+def test_a_bar_is_missed_on_one_side(value: float, at_least: bool, missed: bool) -> None:
+    found = of("what", [value, value], bar=2, at_least=at_least)
+    assert found.missed == missed
+    assert ("MISSED" in str([*table([found]).columns[1].cells])) == missed
+
+
+def test_without_a_bar_nothing_is_missed() -> None:
+    assert not Found("what", 9, 9, 9).missed
+
+
+def test_every_figure_says_what_it_measures() -> None:
+    assert all(figure.__doc__ for figure in FIGURES.values())
