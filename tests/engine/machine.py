@@ -38,7 +38,7 @@ from leasedkeyq._checks import (
     seconds,
     text,
 )
-from leasedkeyq._moves import called_from_within
+from leasedkeyq._phases import called_from_within
 from leasedkeyq._records import (
     ACKED,
     ENDED,
