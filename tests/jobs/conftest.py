@@ -4,6 +4,7 @@ import asyncio
 import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from typing import Any
 
 from tests.virtual import VirtualLoop
 
@@ -14,10 +15,18 @@ def eager(make: Callable[[], AbstractEventLoop]) -> Callable[[], AbstractEventLo
     def make_eager() -> AbstractEventLoop:
         loop = make()
         if sys.version_info >= (3, 12):
-            loop.set_task_factory(asyncio.eager_task_factory)
+            loop.set_task_factory(eager_task)
         return loop
 
     return make_eager
+
+
+if sys.version_info >= (3, 12):
+
+    def eager_task(loop: AbstractEventLoop, task: Any, **options: Any) -> Any:
+        """asyncio's own takes no ``eager_start`` before 3.13.3, and uvloop hands one over."""
+        options.pop("eager_start", None)
+        return asyncio.eager_task_factory(loop, task, **options)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
