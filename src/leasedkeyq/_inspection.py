@@ -123,9 +123,9 @@ class Inspection(Phases):
                 delayed=self._late,
                 deferred=self._deferred,
                 in_flight=in_flight,
-                waiting_gets=self._kinds["get"],
-                waiting_takes=self._kinds["take"],
-                waiting_puts=self._kinds["put"],
+                waiting_gets=len(self._waiters) - sum(self._others.values()),
+                waiting_takes=self._others["take"],
+                waiting_puts=self._others["put"],
                 puts=self._version,
                 replaced=self._version - self._values() - acks - self._discards,
                 deliveries=self._number - self._undelivered,
@@ -151,7 +151,7 @@ class Inspection(Phases):
 
     def _age(self, oldest: list[Entry | Grant | None], now: float) -> float | None:
         since = [one.since for one in oldest if one is not None]
-        return now - max(self.began, min(since)) if since else None
+        return now - min(since) if since else None
 
     def _line(self) -> list[Entry]:
         return [*self._returned, *self._arrived]
@@ -319,7 +319,7 @@ class Inspection(Phases):
         assert self._late == sum(state.late for state in states), "I11"
         assert self._deferred == sum(state is DEFERRED for state in states), "I11"
         kinds = [waiter.kind for waiter in self._waiters.values()]
-        assert self._kinds == {kind: kinds.count(kind) for kind in self._kinds}, "I11"
+        assert self._others == {kind: kinds.count(kind) for kind in self._others}, "I11"
         reserved = sum(grant.waiter is not None for grant in self._grants)
         assert reserved <= self._undelivered <= self._number, "I11"
         assert min(self._releases, self._expiries, self._recalls, self._acks()) >= 0, "I11"

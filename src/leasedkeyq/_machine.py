@@ -42,9 +42,9 @@ from .errors import (
 class Machine(Inspection):
     """The queue without the waiting. Every operation is atomic.
 
-    ``now`` is the time, in seconds, on a clock that never goes back. While ``deadlines.soonest`` is
-    infinity, and unless the operation sets a deadline, nothing depends on it but ages: it may be
-    minus infinity then, for a time that nobody knows.
+    ``now`` is the time, in seconds, on a clock that does not go back. Nothing but ages depends on
+    it while ``deadlines.soonest`` is infinity, unless the operation sets a deadline; an earlier
+    time will do then.
     """
 
     __slots__ = ()

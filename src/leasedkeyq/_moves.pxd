@@ -35,7 +35,6 @@ cdef class Moves(Waiting):
     cdef public object _issuer
     cdef public long long _version
     cdef public long long _number
-    cdef public double began
     cdef public long long _undelivered
     cdef public long long _releases
     cdef public long long _expiries

@@ -23,8 +23,8 @@ I9  A shut queue has no put that waits, and no call to which nothing can come an
     has nothing in flight, deferred or delayed, no call that waits, and no deadline.
 I10 ``alarm`` is infinity unless a call waits, and then not later than the first deadline of any
     lease, delay or wait.
-I11 ``_late``, ``_deferred`` and ``_kinds`` are what one would count. No counter of what has been is
-    less than zero or what is there, and neither is one that follows from the others.
+I11 ``_late``, ``_deferred`` and ``_others`` are what one would count. No counter of what has been
+    is less than zero or what is there, and neither is one that follows from the others.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Moves(Waiting):
     __slots__ = (
         *("_default", "_maxsize", "_event", "_phase", "_busy", "_ending"),
         *("_keys", "_returned", "_arrived", "_grants", "_items", "_late", "_deferred", "_slots"),
-        *("_issuer", "_version", "_number", "began"),
+        *("_issuer", "_version", "_number"),
         *("_undelivered", "_releases", "_expiries", "_recalls", "_discards", "_timeouts"),
     )
 
@@ -105,7 +105,6 @@ class Moves(Waiting):
         self._grants: dict[Grant, None] = {}  # as a set that has an order
         self._slots: dict[int, Waiter] = {}  # puts that have a slot reserved, by ticket
         self._version = self._number = 0  # the latest that was given
-        self.began = -inf  # since when a time can be that was not read
         # What has been, as far as it follows from nothing else (`Inspection.stats`).
         self._undelivered = 0  # grants that did not come to be leases, or not yet
         self._releases = self._expiries = self._recalls = 0  # how they ended, if not by an ack

@@ -35,7 +35,7 @@ class Entry(Node):
     version: int
     attempts: int
     time: Deadline | None
-    since: float  # when it came to its place in the line; minus infinity if no clock was read
+    since: float  # when it came to its place in the line
     newest: int  # the version of the newest value that was accepted for the key
     leases: Grant | None  # the live ones, reserved ones included: the newest value first
     takers: LinkedList | None  # the takes that wait for the key
@@ -106,7 +106,7 @@ class Grant:
     attempt: int  # which of them the lease began with
     seen: int  # the version last seen through the lease
     duration: float  # as granted
-    since: float  # when it was delivered, and until then: reserved; as `Entry.since`
+    since: float  # when it was delivered, and until then: reserved
     deadline: Deadline | None  # of the lease; None for none, and while it is reserved
     waiter: Waiter | None  # for which it is reserved
     standing: Standing

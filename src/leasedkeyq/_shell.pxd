@@ -5,7 +5,7 @@ from ._machine cimport Machine
 from ._records cimport Outbox, Waiter
 from ._telling cimport Telling
 
-cdef double inf, UNREAD
+cdef double inf
 cdef object AT_ONCE, NOWAIT, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
 
 
@@ -15,6 +15,7 @@ cdef class Shell(Telling):
     cdef public bint _always_timed
     cdef public object _timer
     cdef public double _armed
+    cdef public double _noted
 
     @cython.locals(now=double)
     cpdef ack_nowait(self, lease)

@@ -17,7 +17,7 @@ from asyncio import (
 )
 from collections.abc import Callable
 from math import inf, nan
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import ref
 
 from ._checks import AT_ONCE, InFlightPolicy, text
@@ -31,13 +31,11 @@ from .stats import Stats
 
 T = TypeVar("T")
 
-UNREAD: Final = -inf  # the time of an operation for which nobody reads the clock
-
 
 class Shell(Telling):
     """What a queue does without waiting. To be subclassed by `LeasedKeyQueue`."""
 
-    __slots__ = ("__weakref__", "_always_timed", "_armed", "_deadlines", "_timer")
+    __slots__ = ("__weakref__", "_always_timed", "_armed", "_deadlines", "_noted", "_timer")
 
     def __init__(
         self,
@@ -51,6 +49,7 @@ class Shell(Telling):
         self._always_timed = default_lease_timeout is not None and default_lease_timeout != inf
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
+        self._noted = 0.0  # a time that has been, which will do where nothing depends on the time
         self.observer = observer
         if self._outbox.events is not None:
             config = (default_lease_timeout, maxsize, if_in_flight)
@@ -99,7 +98,7 @@ class Shell(Telling):
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
         if get_running_loop() is not self._loop:
             self._check_loop()
-        now = self._loop.time() if self._deadlines.soonest != self._untimed else UNREAD
+        now = self._loop.time() if self._deadlines.soonest != self._untimed else self._noted
         try:
             self._machine.ack(lease, now)
         finally:
@@ -146,7 +145,9 @@ class Shell(Telling):
         if get_running_loop() is not self._loop:
             self._check_loop()
         timed = delay is not AT_ONCE or (timeout is not None and timeout is not NOWAIT)
-        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else UNREAD
+        now = (
+            self._loop.time() if timed or self._deadlines.soonest != self._untimed else self._noted
+        )
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
@@ -161,7 +162,9 @@ class Shell(Telling):
             self._check_loop()
         timed = timeout is not None and timeout is not NOWAIT
         timed = timed or self._always_timed or lease_timeout is not None
-        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else UNREAD
+        now = (
+            self._loop.time() if timed or self._deadlines.soonest != self._untimed else self._noted
+        )
         try:
             call = self._machine.get(timeout, lease_timeout, now)
             if type(call) is Waiter:
@@ -199,7 +202,9 @@ class Shell(Telling):
         if get_running_loop() is not self._loop:
             self._check_loop()
         timed = waiter.duration != inf or waiter.kind == "put"  # which may have a delay
-        now = self._loop.time() if timed or self._deadlines.soonest != self._untimed else UNREAD
+        now = (
+            self._loop.time() if timed or self._deadlines.soonest != self._untimed else self._noted
+        )
         try:
             return self._machine.resume(waiter, now)
         finally:
@@ -219,6 +224,7 @@ class Shell(Telling):
         if get_running_loop() is not self._loop:
             self._check_loop()
         now: float = self._loop.time()
+        self._noted = now
         return now
 
     def _check_loop(self) -> None:
@@ -226,7 +232,7 @@ class Shell(Telling):
         loop = get_running_loop()
         if self._loop is None:
             self._loop = loop
-            self._machine.began = loop.time()
+            self._noted = loop.time()
         if loop is not self._loop:
             raise RuntimeError(
                 f"{self!r} belongs to the event loop in which it was first used, and this is"

@@ -14,7 +14,7 @@ cdef class Waiting:
     cdef public Deadlines _waits
     cdef public object _ticket
     cdef public dict _waiters
-    cdef public dict _kinds
+    cdef public dict _others
     cdef public LinkedList _getters
     cdef public LinkedList _putters
     cdef public LinkedList _joiners

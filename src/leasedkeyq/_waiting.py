@@ -25,7 +25,7 @@ class Waiting:
 
     __slots__ = (
         *("outbox", "deadlines", "_waits", "_ticket"),
-        *("_waiters", "_kinds", "_getters", "_putters", "_joiners"),
+        *("_waiters", "_others", "_getters", "_putters", "_joiners"),
     )
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Waiting:
         self._waits = Deadlines()
         self._ticket = 0  # the latest that was given
         self._waiters: dict[int, Waiter] = {}  # by ticket
-        self._kinds = dict.fromkeys(("get", "take", "put", "join", "drain"), 0)  # how many of each
+        self._others = dict.fromkeys(("take", "put", "join", "drain"), 0)  # how many, gets apart
         self._getters = LinkedList()  # of waiters
         self._putters = LinkedList()
         self._joiners = LinkedList()  # joins and drains
@@ -52,7 +52,8 @@ class Waiting:
         self._ticket = ticket = self._ticket + 1
         waiter = self._waiters[ticket] = Waiter(ticket, kind, key, wait)
         calls.link_last(waiter)
-        self._kinds[kind] += 1
+        if calls is not self._getters:
+            self._others[kind] += 1
         if wait != inf:
             waiter.deadline = Deadline(waiter, 0, ticket)
             self._waits.add(waiter.deadline, wait, now)
@@ -97,10 +98,11 @@ class Waiting:
         calls = waiter.list
         assert calls is not None
         calls.unlink(waiter)
-        if waiter.entry is not None and calls.first is None:
-            waiter.entry.takers = None
+        if calls is not self._getters:
+            self._others[waiter.kind] -= 1
+            if waiter.entry is not None and calls.first is None:
+                waiter.entry.takers = None
         del self._waiters[waiter.ticket]
-        self._kinds[waiter.kind] -= 1
         deadline, waiter.deadline = waiter.deadline, None
         if deadline is not None:
             deadline.owner = None

@@ -27,9 +27,9 @@ class Stats:
     ``oldest_available_age``: how long, in seconds, the item has been available that has been so
     longest; to be updated makes it no younger, and one that is released to the front counts as
     long as the one behind it. ``oldest_lease_age``: how long the lease is held that was granted
-    first. They are None if there is none. They are exact for what came after the first `stats` of
-    the queue, under an observer, or where something is timed. Otherwise nobody read the clock, and
-    an age is counted from the first use of the queue: it is too high, and never too low.
+    first. They are None if there is none. They are exact for all that came after the first
+    `stats` of the queue. What came before, while nothing was timed and no observer looked, is taken
+    to have come when the clock was last read: such an age may be too high, and is never too low.
     """
 
     available: int

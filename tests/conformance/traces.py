@@ -114,12 +114,10 @@ class _Writer:
             self.lines.append(f"<<{', '.join(parts)}>>")
 
     def pass_time(self, now: float) -> None:
-        if now == -inf:
-            return  # it did not matter, and nobody read it
         if self.started is None:
             self.started = now
         passed = round((now - self.started) / self.unit) - self.ticks
-        if passed > 0:
+        if passed > 0:  # if not, the time did not matter, and is given as one that has been
             self.lines.append(f'<<"tick", {min(passed, FOR_EVER)}>>')
             self.ticks += passed
 

@@ -669,105 +669,6 @@ def _(o: Any, self: Any, *given: Any) -> Any:
     return waiter
 
 
-# -- the statistics
-
-
-@bug("Machine.release", "a release is counted as an ack")
-def _(o: Any, self: Any, *given: Any) -> None:
-    o(self, *given)
-    self._releases -= 1
-
-
-@bug("Machine.cancel", "a cancelled hand-over is counted as an ack")
-def _(o: Any, self: Any, *given: Any) -> None:
-    recalls = self._recalls
-    o(self, *given)
-    self._recalls = recalls
-
-
-@bug("Machine._close", "a lease that the close ends is counted as an ack")
-def _(o: Any, self: Any, *given: Any) -> None:
-    recalls = self._recalls
-    o(self, *given)
-    self._recalls = recalls
-
-
-@bug("Machine.resume", "a hand-over is never counted as a delivery")
-def _(o: Any, self: Any, waiter: Any, now: float) -> Any:
-    self._undelivered += waiter.grant is not None
-    return o(self, waiter, now)
-
-
-@bug("Machine.discard", "a discarded value is counted as one that was replaced")
-def _(o: Any, self: Any, *given: Any) -> Any:
-    discards = self._discards
-    done = o(self, *given)
-    self._discards = discards
-    return done
-
-
-@bug("Machine._reap", "a lease that runs out is counted twice")
-def _(o: Any, self: Any, now: float) -> None:
-    expiries = self._expiries
-    o(self, now)
-    self._expiries += self._expiries - expiries
-
-
-@bug("Machine.time_out", "a call that was cancelled is counted as one that has timed out")
-def _(o: Any, self: Any, now: float) -> None:
-    self._timeouts += sum(it.caller.cancelled() for it in self._waiters.values())
-    o(self, now)
-
-
-@bug("Machine._dismiss", "a take that has its end is counted as one that waits")
-def _(o: Any, self: Any, waiter: Any) -> None:
-    o(self, waiter)
-    self._kinds[waiter.kind] += waiter.kind == "take"
-
-
-@bug("Machine._move", "what was deferred is counted for ever")
-def _(o: Any, self: Any, *given: Any) -> None:
-    deferred = self._deferred
-    o(self, *given)
-    self._deferred = max(deferred, self._deferred)
-
-
-@bug("Machine._store", "an update makes an available item younger")
-def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
-    done = o(self, key, *given)
-    entry = self._keys.find(key)
-    if done and entry.list is not None:
-        entry.since = given[-1]
-    return done
-
-
-@bug("Machine._reap", "an item is available again from the moment when somebody looks")
-def _(o: Any, self: Any, now: float) -> None:
-    waiting = [*self._line()]
-    o(self, now)
-    for entry in self._line():
-        if not any(entry is one for one in waiting):
-            entry.since = now
-
-
-@bug("Moves._put_in_front", "an item that comes back to the front hides an older one")
-def _(_o: Any, self: Any, entry: Any) -> None:
-    self._returned.link_first(entry)
-
-
-@bug("Machine._deliver", "a lease that was handed over is as old as its reservation")
-def _(o: Any, self: Any, grant: Any, *given: Any) -> Any:
-    since = grant.since if grant.waiter or "resume" in given else given[0]
-    delivery = o(self, grant, *given)
-    grant.since = since
-    return delivery
-
-
-@bug("Shell.stats", "nobody reads the clock for the statistics")
-def _(_o: Any, self: Any) -> Any:
-    return self._do(self._machine.stats)
-
-
 # -- the shell
 
 
@@ -922,6 +823,108 @@ def _(o: Any, self: Any, deadline: Any) -> None:
 def _(o: Any, self: Any, deadline: Any, duration: float, now: float) -> None:
     self._latest = -inf
     o(self, deadline, duration, now)
+
+
+# -- the statistics
+
+
+@bug("Machine.release", "a release is counted as an ack")
+def _(o: Any, self: Any, *given: Any) -> None:
+    o(self, *given)
+    self._releases -= 1
+
+
+@bug("Machine.cancel", "a cancelled hand-over is counted as an ack")
+def _(o: Any, self: Any, *given: Any) -> None:
+    recalls = self._recalls
+    o(self, *given)
+    self._recalls = recalls
+
+
+@bug("Machine._close", "a lease that the close ends is counted as an ack")
+def _(o: Any, self: Any, *given: Any) -> None:
+    recalls = self._recalls
+    o(self, *given)
+    self._recalls = recalls
+
+
+@bug("Machine.resume", "a hand-over is never counted as a delivery")
+def _(o: Any, self: Any, waiter: Any, now: float) -> Any:
+    self._undelivered += waiter.grant is not None
+    return o(self, waiter, now)
+
+
+@bug("Machine.discard", "a discarded value is counted as one that was replaced")
+def _(o: Any, self: Any, *given: Any) -> Any:
+    discards = self._discards
+    done = o(self, *given)
+    self._discards = discards
+    return done
+
+
+@bug("Machine._reap", "a lease that runs out is counted twice")
+def _(o: Any, self: Any, now: float) -> None:
+    expiries = self._expiries
+    o(self, now)
+    self._expiries += self._expiries - expiries
+
+
+@bug("Machine.time_out", "a call that was cancelled is counted as one that has timed out")
+def _(o: Any, self: Any, now: float) -> None:
+    self._timeouts += sum(it.caller.cancelled() for it in self._waiters.values())
+    o(self, now)
+
+
+@bug("Machine._dismiss", "a take that has its end is counted as one that waits")
+def _(o: Any, self: Any, waiter: Any) -> None:
+    o(self, waiter)
+    if waiter.kind == "take":
+        self._others["take"] += 1
+
+
+@bug("Machine._move", "what was deferred is counted for ever")
+def _(o: Any, self: Any, *given: Any) -> None:
+    deferred = self._deferred
+    o(self, *given)
+    self._deferred = max(deferred, self._deferred)
+
+
+@bug("Machine._store", "an update makes an available item younger")
+def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
+    done = o(self, key, *given)
+    entry = self._keys.find(key)
+    if done and entry.list is not None:
+        entry.since = given[-1]
+    return done
+
+
+@bug("Machine._reap", "an item is available again from the moment when somebody looks")
+def _(o: Any, self: Any, now: float) -> None:
+    waiting = [*self._line()]
+    o(self, now)
+    for entry in self._line():
+        if not any(entry is one for one in waiting):
+            entry.since = now
+
+
+@bug("Moves._put_in_front", "an item that comes back to the front hides an older one")
+def _(_o: Any, self: Any, entry: Any) -> None:
+    self._returned.link_first(entry)
+
+
+@bug("Machine._deliver", "a lease that was handed over is as old as its reservation")
+def _(o: Any, self: Any, grant: Any, *given: Any) -> Any:
+    since = grant.since if grant.waiter or "resume" in given else given[0]
+    delivery = o(self, grant, *given)
+    grant.since = since
+    return delivery
+
+
+@bug("Shell._now", "an item that nobody timed is younger than it is")
+def _(o: Any, self: Any) -> Any:
+    now = o(self)
+    self._noted = now + 1
+    return now
 
 
 # -- the table: every cell with every other state, and with every effect that shows

@@ -196,7 +196,7 @@ class Mirror(Counted):
     indent: ClassVar[str] = ""  # of its steps
     snapshot: ClassVar[str]  # the source of one
     statistics: str  # the source of them
-    exact = True  # as to ages, or merely never too low
+    always_exact: ClassVar[bool] = True  # as to ages; or sometimes, and else never too low
     health: ClassVar[str]  # the source of the check
     now = 0.0
     failed = False  # then there is nothing more to compare
@@ -484,7 +484,7 @@ class Mirror(Counted):
         dropped=rarely,
     )
     def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
-        self.asked = policy in ("update", "defer")  # for statistics, from the beginning
+        self.exact = self.always_exact or policy in ("update", "defer")
         self.dropped = dropped  # the queue ends without being closed
         self.model = Model(default, maxsize, policy)
         opened = outcome(self.open, f"{default}, {maxsize}, {policy!r}")
@@ -499,6 +499,8 @@ class Mirror(Counted):
         self.do_put(name, policy, delay, timeout)
 
     def do_put(self, name: str, policy: Policy, delay: float = 0, timeout: Seconds = 0) -> None:
+        if timeout == 0 and self.model.maxsize == inf and self.values % 2:
+            timeout = None  # it comes to the same, and nobody need read the clock
         self.both("put", name, self.value(), policy, delay, timeout)
 
     @rule(order=orders, first=delays, second=delays, policy=policies, moment=moments)

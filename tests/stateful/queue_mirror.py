@@ -146,6 +146,7 @@ class QueueMirror(Mirror):
     template = PROGRAM
     indent = "    "
     snapshot = "queue._do(queue._machine.snapshot)"
+    always_exact = False
     health = "queue._machine.check_invariants()"
 
     def __init__(self) -> None:
@@ -162,14 +163,13 @@ class QueueMirror(Mirror):
         self.in_names["CancelledError"] = CancelledError
         with self.loop:
             self.execute(f"queue = LeasedKeyQueue({arguments})")
-            if self.asked:
+            if self.exact:
                 self.execute("queue.stats()")
             self.execute("other = LeasedKeyQueue()")
             self.execute("other.put_nowait(Key('a'), 0)")
             self.execute("foreign = other.get_nowait()[2]")
         self.queue = self.in_names["queue"]
-        self.exact = self.asked
-        self.statistics = "queue.stats()" if self.asked else "queue._do(queue._machine.stats)"
+        self.statistics = "queue.stats()" if self.exact else "queue._do(queue._machine.stats)"
 
     def set_clock(self, now: float) -> None:
         super().set_clock(now)

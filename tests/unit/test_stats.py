@@ -213,16 +213,33 @@ async def test_the_oldest_lease_is_the_one_that_was_granted_first() -> None:
 async def test_an_age_that_nobody_measured_is_too_high_and_never_too_low() -> None:
     jump(100)
     queue = Queue()
-    await queue.put("a", 1)
+    await queue.put("a", 1)  # when the clock is noted
     jump(2)
     await queue.put("b", 1)
     await queue.get()
     jump(3)
     assert ages(queue) == (5, 5)  # and 3 it is, for both
     await queue.put("c", 1)
-    await lease(queue)
-    jump(3)
+    jump(1)
+    await queue.put("d", 1)
+    await queue.discard("b")
+    jump(2)
     assert ages(queue) == (3, 8)
+    await queue.take("c")
+    assert ages(queue) == (2, 8)
+
+
+@pytest.mark.req("STAT-6")
+async def test_under_an_observer_ages_are_exact() -> None:
+    queue = Queue(observer=lambda *_: None)
+    await queue.start()
+    jump(2)
+    await queue.put("a", 1)
+    await queue.put("b", 1)
+    jump(1)
+    await queue.get()
+    jump(1)
+    assert ages(queue) == (2, 1)
 
 
 @pytest.mark.req("STAT-6")
