@@ -14,7 +14,6 @@ they are being worked on. In the end the index is compared with a plain walk of 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import random
 import sys
@@ -29,14 +28,7 @@ import typer
 from redis.asyncio import Redis
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from examples.index_tree import (
-    PASSED_OVER,
-    STANDARD_LIBRARY,
-    UNREADABLE,
-    console,
-    plain_digest,
-    walk,
-)
+from examples.index_tree import PASSED_OVER, STANDARD_LIBRARY, console, digest, walk
 from leasedkeyq import Job, backoff, run_workers
 from leasedkeyq.redis import RedisLeasedKeyQueue
 from tools.on import ROOT
@@ -50,6 +42,7 @@ MAXSIZE = 1000
 LEASE = 2.0  # seconds, after which others have what a dead process had
 AT_ONCE = 4  # jobs in one process
 ATTEMPTS = 50  # for no file is to be given up
+UNREADABLE = "unreadable"
 
 
 class Fault(Enum):
@@ -115,7 +108,7 @@ async def work(url: str) -> None:
             await index.hincrby(SEEN, "deliveries", 1)
             if job.attempt > 1:
                 await index.hincrby(SEEN, "redeliveries", 1)
-            digest = await asyncio.to_thread(digest_of, job.key)
+            found = await asyncio.to_thread(digest, job.key) or UNREADABLE
             fault = job.value["fault"]
             if fault and not await index.hexists(MET, os.fsencode(job.key)):
                 print(fault, os.fsencode(job.key).hex(), flush=True)
@@ -126,7 +119,7 @@ async def work(url: str) -> None:
                     await asyncio.Event().wait()  # that is, for the end
                 if fault == Fault.FAILED.name:
                     raise OSError
-            await index.hset(INDEX, entry(job.key, job.value["revision"]), digest)
+            await index.hset(INDEX, entry(job.key, job.value["revision"]), found)
 
         await run_workers(
             queue,
@@ -136,14 +129,6 @@ async def work(url: str) -> None:
             max_attempts=ATTEMPTS,
             backoff=backoff(0.1, 1),
         )
-
-
-def digest_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return UNREADABLE
 
 
 def entry(path: Path, revision: int) -> bytes:
@@ -227,7 +212,7 @@ class Indexer:
 
     def problems(self) -> Iterator[str]:
         """Compare the index with a plain walk of the tree, one file after the other."""
-        expected = {path: plain_digest(path) for path in walk(self.folder)}
+        expected = {path: digest(path) or UNREADABLE for path in walk(self.folder)}
         for path, fault in self.planned.items():
             revision = 2 if fault is Fault.PUT_AGAIN else 1
             found = self.index.pop(entry(path, revision), None)

@@ -1,6 +1,6 @@
 """The specification, executed by the server: every transition, and every call that it refuses.
 
-    python -m tests.conformance MODEL [NUMBER] --engine redis    one model, or one transition
+python -m tests.conformance MODEL [NUMBER] --engine redis    one model, or one transition
 """
 
 from __future__ import annotations
