@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,9 +10,11 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from .checking import NoRecordError, check
+from .top import EndedError, SourceError, source_of
 
 Progress: TypeAlias = Callable[[int, int, int], object]
 FINE, WRONG, UNUSABLE = 0, 1, 2  # exit codes
+DISTRIBUTION = "leasedkeyq"  # whatever name a copy goes by
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +31,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     one.add_argument("files", nargs="+", metavar="FILE", help="one record, in one file or several")
     one.set_defaults(command=check_record)
+    one = commands.add_parser(
+        "top",
+        help="look at the queues of a running program",
+        description="Show the queues of a program that lets them be looked at:"
+        f" `async with {__package__}.top.serve(name=queue):`.",
+        epilog="exit codes: 0 you have seen enough; 1 the program has ended;"
+        " 2 there is nothing to\nbe seen",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    one.add_argument(
+        "program", nargs="?", help="its pid, or the path of its socket, if there are several"
+    )
+    one.add_argument("queues", nargs="*", metavar="queue", help="these, and no others")
+    one.add_argument("--once", action="store_true", help="print one frame, without rates")
+    one.add_argument(
+        "--interval", type=interval, default=1.0, metavar="SECONDS", help="between frames (1)"
+    )
+    one.set_defaults(command=look)
     chosen = parser.parse_args(arguments)
     code: int = chosen.command(chosen)
     return code
@@ -45,6 +66,42 @@ def check_record(arguments: Namespace) -> int:
         return 130
     print(verdict)
     return FINE if verdict.accepted else WRONG
+
+
+def interval(argument: str) -> float:
+    seconds = float(argument)
+    if not 0.1 <= seconds <= 3600:
+        raise ValueError
+    return seconds
+
+
+def look(arguments: Namespace) -> int:
+    try:
+        from rich.console import Console  # noqa: PLC0415 (it may be missing)
+
+        from . import _screen  # noqa: PLC0415
+    except ImportError as error:
+        print(f"top needs rich: pip install '{DISTRIBUTION}[top]' ({error})", file=sys.stderr)
+        return UNUSABLE
+    try:
+        source = source_of(arguments.program, tuple(arguments.queues))
+        asyncio.run(
+            _screen.run(
+                source,
+                once=arguments.once,
+                interval=arguments.interval,
+                console=Console(highlight=False),
+            )
+        )
+    except EndedError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except SourceError as error:
+        print(error, file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        pass  # that is how one leaves
+    return FINE
 
 
 @contextmanager

@@ -5,6 +5,7 @@ All of it works on a closed queue, and carries out first what is due.
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -23,6 +24,8 @@ from ._records import (
     Flight,
     Grant,
     Held,
+    Holding,
+    Overview,
     Snapshot,
     Wait,
     Waiter,
@@ -137,6 +140,12 @@ class Inspection(Phases):
                 oldest_available_age=self._age([self._returned.first, self._arrived.first], now),
                 oldest_lease_age=self._age([next(iter(self._grants), None)], now),
             )
+
+    def overview(self, leases: int, now: float) -> Overview:
+        """What a person wants to see, with so many of the oldest leases. O(leases)."""
+        with self._enter(now):
+            held = [_holding(grant, now) for grant in islice(self._grants, leases)]
+            return Overview(self._phase.value, self._maxsize, held)
 
     def _available(self) -> int:
         return self._items - len(self._grants) - len(self._slots) - self._late
@@ -357,6 +366,12 @@ def _flight(grant: Grant) -> Flight:
         None if grant.waiter is None else grant.waiter.ticket,
         inf if grant.deadline is None else grant.deadline.time,
     )
+
+
+def _holding(grant: Grant, now: float) -> Holding:
+    attempt = grant.attempt if grant.waiter is None else 0
+    left = inf if grant.deadline is None else grant.deadline.time - now
+    return Holding(grant.entry.key, attempt, now - grant.since, left)
 
 
 def _wait(waiter: Waiter) -> Wait:

@@ -273,6 +273,23 @@ class Wait(NamedTuple):
     deadline: float
 
 
+class Holding(NamedTuple):
+    """A lease, for people to look at: for how long it has been held, and how long it has left."""
+
+    key: object
+    attempt: int  # 0 while it is on its way to a call
+    age: float
+    left: float  # infinity for a lease that does not run out
+
+
+class Overview(NamedTuple):
+    """What there is to see of a queue besides its statistics."""
+
+    phase: str
+    maxsize: float
+    leases: list[Holding]  # that were granted first
+
+
 class Snapshot(NamedTuple):
     """The whole state, in the words of the specification."""
 

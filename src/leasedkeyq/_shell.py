@@ -23,7 +23,7 @@ from weakref import ref
 from ._checks import AT_ONCE, InFlightPolicy, text
 from ._machine import Machine
 from ._moves import Delivery
-from ._records import Event, Waiter
+from ._records import Event, Overview, Waiter
 from ._telling import Telling
 from ._waiting import NOWAIT, WouldWait
 from .lease import Lease
@@ -136,6 +136,10 @@ class Shell(Telling):
         self._asked = True
         self._untimed = nan
         return self._do(self._machine.stats)
+
+    def _overview(self, leases: int) -> Overview:
+        """For `top`. O(leases)."""
+        return self._do(self._machine.overview, leases)
 
     # -- what the coroutines are made of -----------------------------------------
 

@@ -1059,8 +1059,8 @@ class Mirror(Counted):
         self.agree()
 
 
-# Not part of the meaning of a queue: what proof needs.
-NO_OPERATIONS = {"check_invariants", "snapshot"}
+# Not part of the meaning of a queue: what proof needs, and what people look at.
+NO_OPERATIONS = {"check_invariants", "snapshot", "overview"}
 
 
 def operations(of: type[Any]) -> set[str]:
