@@ -76,10 +76,8 @@ def _age(name: str) -> Callable[[QueueSeen, QueueSeen | None, float], str]:
     return lambda queue, _before, _passed: age(getattr(queue.stats, name))
 
 
-def _waiting(queue: QueueSeen, _before: QueueSeen | None, _passed: float) -> str:
-    stats = queue.stats
-    calls = {"get": stats.waiting_gets, "take": stats.waiting_takes, "put": stats.waiting_puts}
-    return " ".join(f"{size(number)} {kind}" for kind, number in calls.items() if number) or "-"
+def _calls(queue: QueueSeen, _before: QueueSeen | None, _passed: float) -> str:
+    return size(queue.stats.waiting_gets + queue.stats.waiting_takes + queue.stats.waiting_puts)
 
 
 def _bound(queue: QueueSeen, _before: QueueSeen | None, _passed: float) -> str:
@@ -97,13 +95,16 @@ COLUMNS: Final = (
     Column("ack/s", 6, _rate("acks")),
     Column("oldest", 7, _age("oldest_available_age")),
     Column("held", 7, _age("oldest_lease_age")),
-    Column("calls", 6, _waiting),
+    Column("calls", 6, _calls),
     Column("expired", 7, _number("expiries")),
     Column("delayed", 7, _number("delayed")),
     Column("deferred", 8, _number("deferred")),
     Column("released", 8, _number("releases")),
     Column("timeouts", 8, _number("timeouts")),
     Column("bound", 11, _bound),
+    Column("gets", 6, _number("waiting_gets")),
+    Column("takes", 6, _number("waiting_takes")),
+    Column("puts", 6, _number("waiting_puts")),
     Column("replaced", 8, _number("replaced")),
     Column("discarded", 9, _number("discards")),
     Column("acked", 6, _number("acks")),
@@ -141,7 +142,8 @@ def picture(
 def _queues(frame: Frame, before: Frame | None, width: int, room: int) -> Table:
     columns: list[Column] = []
     least, most = NAME
-    left = width - max(least, *(min(len(queue.name), most) for queue in frame.queues))
+    names = [_name(queue) for queue in frame.queues[:room]]
+    left = width - max(least, *(min(len(name), most) for name in names))
     for column in COLUMNS:
         left -= GAP + column.width
         if left < 0:
@@ -153,13 +155,17 @@ def _queues(frame: Frame, before: Frame | None, width: int, room: int) -> Table:
     table.add_column("queue", ratio=1, min_width=1, no_wrap=True, overflow="ellipsis")
     for column in columns:
         table.add_column(column.title, min_width=column.width, justify="right", no_wrap=True)
-    for queue in frame.queues[:room]:
-        name = Text(queue.name)
-        if queue.phase != "open":
-            name.append(f" ({queue.phase})", "yellow")
+    for queue, name in zip(frame.queues, names, strict=False):
         cells = (column.show(queue, earlier.get(queue.name), passed) for column in columns)
         table.add_row(name, *(Text(cell, "dim" if cell in ("0", "-") else "") for cell in cells))
     return table
+
+
+def _name(queue: QueueSeen) -> Text:
+    name = Text(queue.name)
+    if queue.phase != "open":
+        name.append(f" ({queue.phase})", "yellow")
+    return name
 
 
 def _leases(held: list[tuple[str, LeaseSeen]], width: int) -> Table:
@@ -232,16 +238,16 @@ async def _first(timeout: float, *tasks: asyncio.Task[Any]) -> None:
 @contextmanager
 def _told_of_size(resized: asyncio.Event) -> Iterator[None]:
     """The terminal has another size: where that is told, it is heard."""
-    number = getattr(signal, "SIGWINCH", None)
-    if number is None:
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGWINCH, resized.set)
+    except (AttributeError, NotImplementedError, RuntimeError):  # not everywhere
         yield
         return
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(number, resized.set)
     try:
         yield
     finally:
-        loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGWINCH)
 
 
 @asynccontextmanager

@@ -79,8 +79,9 @@ async def serve(
         server = await asyncio.start_unix_server(attend, sock=_bound(place))
     else:
         server = await asyncio.start_server(attend, "127.0.0.1", 0)
-        _write_address(place, server.sockets[0].getsockname()[1], token)
     try:
+        if not has_unix_sockets():
+            _write_address(place, server.sockets[0].getsockname()[1], token)
         yield place
     finally:
         server.close()
