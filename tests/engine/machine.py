@@ -390,6 +390,7 @@ class RedisMachine:
         self, operation: str, lease: Any, more: tuple[str, ...], now: float, ends: Any = None
     ) -> list[Any]:
         with self._enter():
+            self._begin(now, "closed")
             held = lease if type(lease) is Lease else _leased(lease)
             grant: Grant | None = held._grant
             if grant is not None and grant.issuer is not self._issuer:

@@ -345,7 +345,7 @@ def test_not_too_much_is_done_at_once(queue: Queue) -> None:
     for _ in KEYS:
         queue.do("A", "get", 0, 100)
     queue.now += 100
-    assert again(queue, "A", "put", "last", "v", "update", 0, FOREVER) == (2, ["ok"])
+    assert again(queue, "A", "put", "last", "v", "update", 0, FOREVER) == (4, ["ok"])
     assert queue.line() == [*KEYS, "last"]
 
 

@@ -67,7 +67,7 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
  R10 If calls wait, a ringer among their sessions knows an alarm that is not later than what falls due.
 ]]
 
-local INF, BUDGET = 1/0, 200
+local INF, BUDGET = 1/0, 100
 local FOREVER = 3600000  -- milliseconds, to a session that is over
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
