@@ -859,6 +859,27 @@ async def test_a_resume_of_a_call_that_is_not_known_any_more() -> None:
 
 
 @virtually
+async def test_what_belongs_to_a_session_that_is_gone_is_not_asked_in_another() -> None:
+    queue = local_queue()
+    getting = asyncio.create_task(queue.get())
+    await now_or_later()
+    (call,) = queue._calls.values()
+    asked = queue._number
+    call.session = "another"
+    queue._end_wait(call, "give_up")
+    queue._leave(call)
+    assert queue._number == asked
+    call.session = queue.session
+    queue._end_wait(call, "resume")
+    resume = queue._asked[-1]
+    queue._ask_anew(call)  # as a hello may have it, before the answer comes
+    queue.answered(resume, [b"gone"])
+    await queue.put("key", 1)
+    assert (await getting)[0] == "key"
+    await queue.close()
+
+
+@virtually
 async def test_durable_puts_wait_for_more_than_the_answer() -> None:
     queue = local_queue(durable=True)
     await queue.put("key", 1)
