@@ -17,9 +17,10 @@ ON := $(BIN)/python -m tools.on
 XDIST ?= -n2
 
 UNIT := tests/unit tests/jobs tests/observers
+CLIENT := $(wildcard tests/engine/test_client*.py)  # what is below it is covered by these
 
 # The longest first.
-STEPS := conformance stateful unit unit-others compiled manual spec wheel types vendored lint
+STEPS := conformance engine stateful unit unit-others compiled manual spec wheel types vendored lint
 DEEP_STEPS := deep-spec mutants deep-stateful deep-tests spec-mutants everywhere crosshair \
 	deep-types docs $(filter-out types,$(STEPS))
 
@@ -49,7 +50,7 @@ format: $(TEST)  ## put right what lint can put right
 	@$(BIN)/ruff format
 
 unit: $(TEST)  ## the unit tests, on the newest Python: every line and branch of the package
-	@$(ON) newest -- coverage run -m pytest $(UNIT) -q
+	@$(ON) newest -- coverage run -m pytest $(UNIT) $(CLIENT) -q
 	@$(BIN)/coverage report
 
 stateful: $(TEST)  ## random steps and every schedule against a model, and a sample of planted bugs
@@ -87,7 +88,7 @@ compiled: $(TEST)  # the unit tests and the machines on extension modules, on th
 
 vendored: $(TEST)  # a sample of the tests on a copy under another name, the original absent
 	@$(ON) --build vendored newest -- pytest tests/unit/test_queue.py tests/unit/test_leases.py \
-		tests/unit/test_typing.py -q $(XDIST)
+		tests/unit/test_typing.py tests/engine/test_idle.py -q $(XDIST)
 
 wheel: $(TEST)  # what would be released, held against the tree, installed elsewhere and used
 	@$(BIN)/pytest tests/build -q
