@@ -229,7 +229,7 @@ def wire() -> Wire:
 class RedisMachine:
     """One queue on the server, and one session of it."""
 
-    wire: Callable[[], Wire] = staticmethod(wire)
+    _connect: Callable[[], Wire] = staticmethod(wire)
 
     def __init__(
         self, default: object = None, maxsize: object = 0, if_in_flight: object = "update"
@@ -237,7 +237,7 @@ class RedisMachine:
         self._default = inf if default is None else lease_seconds("default_lease_timeout", default)
         self._policy = POLICIES[put_event(if_in_flight)]
         limit = bound(maxsize)
-        self._wire = self.wire()
+        self._wire = self._connect()
         self._name = f"lkq:{{{next(self._wire.names)}}}"
         self._wire.machines[self._name.encode()] = self
         self._issuer = Issuer()
