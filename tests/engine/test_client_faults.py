@@ -872,6 +872,8 @@ async def test_what_belongs_to_a_session_that_is_gone_is_not_asked_in_another() 
     call.session = queue.session
     queue._end_wait(call, "resume")
     resume = queue._asked[-1]
+    engine = store_of(queue).engine
+    engine.machine.cancel(engine.visitors[queue.session].calls.pop(call.number), engine.now)
     queue._ask_anew(call)  # as a hello may have it, before the answer comes
     queue.answered(resume, [b"gone"])
     await queue.put("key", 1)
