@@ -17,7 +17,10 @@ ON := $(BIN)/python -m tools.on
 XDIST ?= -n2
 
 UNIT := tests/unit tests/jobs tests/observers
-CLIENT := $(wildcard tests/engine/test_client*.py)  # what is below it is covered by these
+
+# What needs a server, and the tests that reach every line and branch of it.
+ELSEWHERE := */leasedkeyq/engine/*,*/leasedkeyq/redis/*
+CLIENT := $(wildcard tests/engine/test_client*.py)
 
 # The longest first.
 STEPS := conformance engine stateful unit unit-others compiled manual spec wheel types vendored lint
@@ -50,8 +53,8 @@ format: $(TEST)  ## put right what lint can put right
 	@$(BIN)/ruff format
 
 unit: $(TEST)  ## the unit tests, on the newest Python: every line and branch of the package
-	@$(ON) newest -- coverage run -m pytest $(UNIT) $(CLIENT) -q
-	@$(BIN)/coverage report
+	@$(ON) newest -- coverage run -m pytest $(UNIT) -q
+	@$(BIN)/coverage report --omit='$(ELSEWHERE)'
 
 stateful: $(TEST)  ## random steps and every schedule against a model, and a sample of planted bugs
 	@$(BIN)/pytest tests/stateful -q $(XDIST)
@@ -60,7 +63,9 @@ conformance: $(TEST)  ## every transition of the specification on the machine, a
 	@$(BIN)/pytest tests/conformance -q $(XDIST) --dist loadgroup
 
 engine: $(TEST)  ## the queue on Redis or Valkey: a real server, real processes, faults of all kinds
-	@$(BIN)/pytest tests/engine -q $(XDIST) --dist loadfile
+	@$(BIN)/coverage run --data-file=.coverage.engine -m pytest $(CLIENT) -q
+	@$(BIN)/coverage report --data-file=.coverage.engine --include='$(ELSEWHERE)'
+	@$(BIN)/pytest tests/engine $(CLIENT:%=--ignore=%) -q $(XDIST) --dist loadfile
 
 spec: $(TEST)  ## check the TLA+ specification (what did not change is not checked again)
 	@$(BIN)/python -m spec.tlc
