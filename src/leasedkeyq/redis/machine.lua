@@ -75,6 +75,7 @@ local RETURNED = -2^52  -- the border in the line: END is counted up from there,
 -- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
 -- own session is there.
 local call, base, session, request, now, left, sooner, dropped, alive
+local packed_as, unpacked  -- cmsgpack's
 local m = {}  -- meta: one table for all calls, since to make one takes as long as to read it
 
 -- The life of a key, whole: {what an event does, the state it leads to if the time of the waiting
@@ -156,15 +157,23 @@ local function number(text)
 end
 
 local function text(n)
-    return n == INF and 'inf' or string.format('%.0f', n)
+    return n == INF and 'inf' or string.format('%d', n)
 end
 
 local function hex(n)
     return string.format('%014x', n)
 end
 
+-- The keys of the queue that was last asked for: to make their names anew takes longer.
+local names, names_of = {}, nil
+
 local function named(part)
-    return base .. ':' .. part
+    local name = names[part]
+    if not name then
+        name = base .. ':' .. part
+        names[part] = name
+    end
+    return name
 end
 
 -- A prefix that no other key's members share.
@@ -203,12 +212,12 @@ local function load_meta()
     if as_read then
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
             m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-            m.drained, m.joined, m.cursor = cmsgpack.unpack(as_read)
+            m.drained, m.joined, m.cursor = unpacked(as_read)
     end
 end
 
 local function keep_meta()
-    local packed = cmsgpack.pack(
+    local packed = packed_as(
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
         m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
         m.drained, m.joined, m.cursor)
@@ -218,7 +227,7 @@ end
 local function entry_of(key)
     local packed = call('HGET', named('keys'), key)
     local state, newest, version, attempts, time, leases, lease = 'ABSENT', 0, 0, 0, false, 0, ''
-    if packed then state, newest, version, attempts, time, leases, lease = cmsgpack.unpack(packed) end
+    if packed then state, newest, version, attempts, time, leases, lease = unpacked(packed) end
     return {
         key = key, state = state, newest = newest, version = version, attempts = attempts,
         time = time, leases = leases, lease = lease,
@@ -231,14 +240,14 @@ local function keep_entry(e)
         call('HDEL', named('keys'), e.key)
     else
         call('HSET', named('keys'), e.key,
-            cmsgpack.pack(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease))
+            packed_as(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease))
     end
 end
 
 local function flight_of(n)
     local packed = call('HGET', named('fly'), n)
     if not packed then return nil end
-    local key, version, attempts, seen, duration, deadline, s, name = cmsgpack.unpack(packed)
+    local key, version, attempts, seen, duration, deadline, s, name = unpacked(packed)
     return {
         number = n, key = key, version = version, attempts = attempts, seen = seen,
         duration = duration, deadline = deadline, session = s, call = name,
@@ -247,15 +256,15 @@ local function flight_of(n)
 end
 
 local function keep_flight(f)
-    call('HSET', named('fly'), f.number, cmsgpack.pack(
+    call('HSET', named('fly'), f.number, packed_as(
         f.key, f.version, f.attempts, f.seen, f.duration, f.deadline, f.session, f.call))
 end
 
 local function call_of(name)
     local s, r = string.match(name, '^(.*):(.*)$')
-    local packed = call('HGET', named('calls:' .. s), r)
+    local packed = call('HGET', base .. ':calls:' .. s, r)
     if not packed then return nil end
-    local kind, ticket, key, duration, deadline, policy, delay, outcome, n = cmsgpack.unpack(packed)
+    local kind, ticket, key, duration, deadline, policy, delay, outcome, n = unpacked(packed)
     return {
         name = name, session = s, request = r, kind = kind, ticket = ticket, key = key,
         duration = duration, deadline = deadline, policy = policy, delay = delay,
@@ -264,12 +273,12 @@ local function call_of(name)
 end
 
 local function keep_call(c)
-    call('HSET', named('calls:' .. c.session), c.request, cmsgpack.pack(
+    call('HSET', base .. ':calls:' .. c.session, c.request, packed_as(
         c.kind, c.ticket, c.key, c.duration, c.deadline, c.policy, c.delay, c.outcome, c.number))
 end
 
 local function forget_call(c)
-    call('HDEL', named('calls:' .. c.session), c.request)
+    call('HDEL', base .. ':calls:' .. c.session, c.request)
 end
 
 local function drop_value(version)
@@ -293,13 +302,13 @@ end
 -- Sessions and messages ---------------------------------------------------------------------------
 
 local function is_alive(s)
-    return call('HEXISTS', named('session:' .. s), 'alive') == 1
+    return call('HEXISTS', base .. ':session:' .. s, 'alive') == 1
 end
 
 -- A session ends: what it holds goes back with the next work, which is due at once. Its replies stay
 -- for as long as it might have lived: what it asks again has been done, and is not to be done again.
 local function drop(s, how)
-    local theirs = named('session:' .. s)
+    local theirs = base .. ':session:' .. s
     local ttl = call('HGET', theirs, 'ttl')
     if how == '3' then
         call('UNLINK', theirs)
@@ -484,18 +493,18 @@ local function grant(e, duration, s, name)
     }
     e.version, e.attempts = 0, 0
     admit(e, f)
-    call('ZADD', named('leases:' .. s), m.number, f.number)
+    call('ZADD', base .. ':leases:' .. s, m.number, f.number)
     return f
 end
 
 -- A copy in flight ends with the session that got it, or no longer does.
 local function bind(f)
-    if not f.bound then call('ZADD', named('bound:' .. f.session), tonumber(f.number, 16), f.number) end
+    if not f.bound then call('ZADD', base .. ':bound:' .. f.session, tonumber(f.number, 16), f.number) end
     f.bound = true
 end
 
 local function unbind(f)
-    if f.bound then call('ZREM', named('bound:' .. f.session), f.number) end
+    if f.bound then call('ZREM', base .. ':bound:' .. f.session, f.number) end
     f.bound = false
 end
 
@@ -570,7 +579,7 @@ end
 local function land(e, f)
     call('HDEL', named('fly'), f.number)
     if f.deadline then unschedule('0' .. f.number) end
-    call('ZREM', named('leases:' .. f.session), f.number)
+    call('ZREM', base .. ':leases:' .. f.session, f.number)
     unbind(f)
     dismiss(e, f)
 end
@@ -629,7 +638,7 @@ end
 -- A session ends: its reserved copies, its leases without end (or all of them) go back to the front,
 -- the latest granted first, and its calls leave. False if there is more than is done at once.
 local function end_session(s, everything)
-    local mine = named((everything and 'leases:' or 'bound:') .. s)
+    local mine = base .. (everything and ':leases:' or ':bound:') .. s
     while true do
         local n = call('ZRANGE', mine, -1, -1)[1]
         if not n then break end
@@ -639,7 +648,7 @@ local function end_session(s, everything)
         if f.call ~= '' then unschedule('4' .. f.call) end
         GiveBack(f, 'head', 0)
     end
-    local calls = named('calls:' .. s)
+    local calls = base .. ':calls:' .. s
     while call('EXISTS', calls) == 1 do
         if left <= 0 then return false end
         local some = call('HSCAN', calls, 0, 'COUNT', 100)[2]
@@ -1024,8 +1033,8 @@ local function Open(schema, maxsize, ttl, claim, publish)
     if m.schema ~= schema then return {'refused', 'schema', m.schema} end
     if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
     m.claim, m.publish = number(claim), publish or 'PUBLISH'
-    call('HSET', named('session:' .. session), 'alive', 1, 'ttl', ttl, 'done', 0)
-    call('PERSIST', named('session:' .. session))
+    call('HSET', base .. ':session:' .. session, 'alive', 1, 'ttl', ttl, 'done', 0)
+    call('PERSIST', base .. ':session:' .. session)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     return {'ok', m.id, text(now)}
 end
@@ -1040,7 +1049,7 @@ local function make(schema, maxsize)
 end
 
 local function Hello(ttl, ...)
-    call('HSET', named('session:' .. session), 'ttl', ttl)
+    call('HSET', base .. ':session:' .. session, 'ttl', ttl)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     local reply = {'ok', text(now), 'inf'}
     for _, name in ipairs({...}) do
@@ -1087,7 +1096,7 @@ end
 local function InflightKeys(cursor)
     local some = call('HSCAN', named('fly'), cursor, 'COUNT', 500)
     local reply = {'ok', some[1]}
-    for i = 2, #some[2], 2 do reply[#reply + 1] = (cmsgpack.unpack(some[2][i])) end
+    for i = 2, #some[2], 2 do reply[#reply + 1] = (unpacked(some[2][i])) end
     return reply
 end
 
@@ -1232,14 +1241,16 @@ local function forget_replies(mine, done, arrived)
 end
 
 local function run(keys, args)
-    call, base, session, request = redis.call, keys[1], args[1], args[2]
+    call, packed_as, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
+    base, session, request = keys[1], args[1], args[2]
     now, left, sooner, dropped, alive = clock(args), BUDGET, INF, false, true
-    local op, mine = args[4], named('session:' .. session)
+    local op, mine = args[4], base .. ':session:' .. session
+    if base ~= names_of then names, names_of = {}, base end
     load_meta()
     local kept
     if request ~= '0' then
         kept = call('HMGET', mine, 'alive', 'done', request)
-        if kept[3] then return cmsgpack.unpack(kept[3]) end
+        if kept[3] then return unpacked(kept[3]) end
         if op == 'open' then
             if not m.phase then make(args[5], args[6]) end
         elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
@@ -1250,7 +1261,7 @@ local function run(keys, args)
     local reply = carry_out(op, args)
     if kept and reply[1] ~= 'again' and reply[1] ~= 'gone' and reply[1] ~= 'refused'
         and op ~= 'bye' then
-        call('HSET', mine, request, cmsgpack.pack(reply))
+        call('HSET', mine, request, packed_as(reply))
         forget_replies(mine, tonumber(kept[2] or 0), tonumber(args[3]))
     end
     keep_meta()
