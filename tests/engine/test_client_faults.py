@@ -390,6 +390,7 @@ async def test_words_that_mean_nothing_any_more() -> None:
 @virtually
 async def test_more_is_due_than_is_done_at_once() -> None:
     queue = local_queue()
+    store_of(queue).engine.busy = 3
     await queue.start()
     store_of(queue).engine.busy = 5
     await queue.put("key", 1)
@@ -841,7 +842,7 @@ async def test_a_resume_of_a_call_that_is_not_known_any_more() -> None:
         (number,) = queue._calls
         waiter = engine.visitors[queue.session].calls.pop(number)
         engine.machine.cancel(waiter, engine.now)
-        store_of(queue).travel = [float, lambda: 2.0][pause // 2]
+        store_of(queue).travel = [float, lambda: 0.6][pause // 2]
         queue.told(b"ready", number)
         await asyncio.sleep(pause)
         if pause:

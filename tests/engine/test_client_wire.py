@@ -104,6 +104,16 @@ async def test_servers_that_are_not_fit_are_refused(
     await ended(server)
 
 
+async def test_a_queue_that_was_made_otherwise_is_refused(server: Server, name: str) -> None:
+    async with Queue(server.url, name, maxsize=5) as queue:
+        other = Queue(server.url, name)
+        for call in (other.start, other.get):
+            with pytest.raises(QueueUnavailableError, match="its maxsize is 5"):
+                await call()
+        await other.close()
+        await queue.put("key", 1)
+
+
 async def test_a_server_without_a_file_is_warned_of(server: Server, name: str) -> None:
     with pytest.warns(UserWarning, match="no append-only file"):
         async with Queue(server.url, name):
@@ -255,6 +265,9 @@ def test_errors_of_the_server(store: Any) -> None:
     store.subscribed(None)
     store.subscribed(None)  # there were two of them under way
     assert store._owner.said == []
+    greeting = store._greeting
+    store.reply(greeting, [b"again"])
+    assert (greeting.sent, store._greeting is greeting) == (2, True)
     store._again(False)  # a greeting is under way already
     assert store._link.written[-1][0] == "write"
     store._loaded(ReplyError("ERR Library 'leasedkeyq2' already exists"))
@@ -263,6 +276,8 @@ def test_errors_of_the_server(store: Any) -> None:
 
 def test_without_a_link_there_is_nothing_to_say(store: Any) -> None:
     assert (store.trouble, store.connects) == ("it has not answered in time", 1)
+    store.suspect()
+    assert store._link.written.pop()[0] == "lose"
     store._link.up = False
     assert store.trouble == "it is silent"
     store.greet()

@@ -71,9 +71,8 @@ class RedisStore:
         self._move(self._source.next())
 
     def send(self, request: Request) -> None:
-        if request.sent == 0:
-            self._order += 1
-            request.order = self._order
+        self._order += 1
+        request.order = self._order
         if self._ready:
             self._transmit(request)
         else:
@@ -137,9 +136,9 @@ class RedisStore:
 
     async def leave(self) -> None:
         link = self._link
+        assert link is not None
         self.part()
-        if link is not None:
-            await link.parted()
+        await link.parted()
 
     # -- finding the server ------------------------------------------------------------------
 
@@ -222,11 +221,13 @@ class RedisStore:
 
     def reply(self, command: Any, reply: Any) -> None:
         if type(reply) is list and isinstance(command, Request):
+            if command is self._greeting and reply[0] == b"again":
+                self._transmit(command)  # ahead of what is held back
+                return
             self._owner.answered(command, reply)
-            if command is self._greeting:
+            if command is self._greeting:  # and the session is open
                 self._greeting = None
-                if self._owner.opened:
-                    self._flow()
+                self._flow()
         elif isinstance(command, Request):
             self._error(command, str(reply))
         elif isinstance(command, list):
