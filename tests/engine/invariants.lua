@@ -38,6 +38,7 @@ if call('EXISTS', named('meta')) == 0 then return '' end
 m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
     m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm =
     cmsgpack.unpack(call('GET', named('meta')))
+m.soonest = select(21, cmsgpack.unpack(call('GET', named('meta'))))
 if m.phase == 'closing' then return '' end
 
 local LINED = {AVAILABLE = true, BUFFERED = true}
@@ -183,6 +184,11 @@ local soonest = INF
 for member, time in pairs(due) do
     local kind = string.sub(member, 1, 1)
     if time < soonest then soonest = time end
+    hold('R4', m.soonest <= time, 'something is due before ' .. m.soonest)
+    if kind == '2' then
+        local alive = call('HEXISTS', named('session:' .. string.sub(member, 2)), 'alive') == 1
+        hold('R4', alive or time == -INF, member .. ' has ended')
+    end
     if kind == '2' or kind == '3' then
         due[member] = nil
     elseif kind == '4' then

@@ -17,7 +17,8 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
   meta        string  schema, id, maxsize; phase: open, shut, closing (Close has begun and goes on with
                       the next call), closed; puts, number, ticket, place: the last that was given;
                       getters, takers, putters, joiners, drainers: how many wait; ringer, alarm: the
-                      session that is to call at that moment; claim, publish: see Open
+                      session that is to call at that moment; soonest: nothing is due before; claim, publish:
+                      see Open; drained, joined, cursor: of a close that goes on
   keys        hash    key -> state, newest, version, attempts, time, leases, lease: `newest` version
                       accepted; version, attempts and time (false: has come) of the waiting value, that
                       is, in the line, delayed or deferred; how many leases are live, and which one
@@ -189,6 +190,7 @@ end
 local function schedule(member, time)
     call('ZADD', named('due'), time, member)
     if time < sooner then sooner = time end
+    if time < m.soonest then m.soonest = time end
 end
 
 local function unschedule(member)
@@ -204,15 +206,18 @@ end
 
 -- What the queue holds ----------------------------------------------------------------------------
 
-local as_read
+local as_read, as_kept  -- `m` is what the one before has left: then it need not be unpacked
 
 local function load_meta()
     as_read = call('GET', named('meta'))
+    local known = as_read and as_read == as_kept
+    as_kept = nil  -- in case that this call fails
+    if known then return end
     m.phase = nil
     if as_read then
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
             m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-            m.drained, m.joined, m.cursor = unpacked(as_read)
+            m.drained, m.joined, m.cursor, m.soonest = unpacked(as_read)
     end
 end
 
@@ -220,8 +225,9 @@ local function keep_meta()
     local packed = packed_as(
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
         m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-        m.drained, m.joined, m.cursor)
+        m.drained, m.joined, m.cursor, m.soonest)
     if packed ~= as_read then call('SET', named('meta'), packed) end
+    as_kept = packed
 end
 
 local function entry_of(key)
@@ -670,10 +676,16 @@ end
 -- What is due is carried out, in the order of time, leases first. Says whether that is all, and
 -- whether there was anything.
 local function Reaped()
+    if now < m.soonest then return true, false end
     local anything = false
     while true do
-        local what = call('ZRANGEBYSCORE', named('due'), '-inf', now, 'LIMIT', 0, 1)[1]
-        if not what or left <= 0 then return not what, anything end
+        local head = call('ZRANGE', named('due'), 0, 0, 'WITHSCORES')
+        local what, when = head[1], head[1] and number(head[2]) or INF
+        if when > now then
+            m.soonest = when
+            return true, anything
+        end
+        if left <= 0 then return false, anything end
         anything, left = true, left - 1
         local kind, which = string.sub(what, 1, 1), string.sub(what, 2)
         if kind == '0' then
@@ -1045,7 +1057,7 @@ local function make(schema, maxsize)
     m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
     m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
     m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
-    m.drained, m.joined, m.cursor = false, false, ''
+    m.drained, m.joined, m.cursor, m.soonest = false, false, '', INF
 end
 
 local function Hello(ttl, ...)
@@ -1219,7 +1231,7 @@ local function carry_out(op, args)
         reply = OPERATIONS[op](unpack(args, 5))
         Served()
     end
-    local alarm = whole and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
+    local alarm = whole and alive and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
     repeat
         if dropped then
             dropped = false
