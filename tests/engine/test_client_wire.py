@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import tempfile
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hiredis import ReplyError
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import RedisError
 
 from tests.engine import server as servers
 from tests.engine.conftest import Start
@@ -180,6 +186,54 @@ async def test_a_user_who_may_not(alone: Server, name: str) -> None:
         assert (await queue.get())[0] == "key"
 
 
+def test_a_sentinel_knows_the_primary_and_who_follows_it(name: str) -> None:
+    with (
+        servers.with_replica() as (primary, replica),
+        tempfile.TemporaryDirectory(prefix="lkq-") as folder,
+    ):
+        port = servers.free_port()
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n"
+        )
+        program = [primary.program, settings, "--sentinel"]
+        with subprocess.Popen(program, stdout=subprocess.DEVNULL) as watching:
+            try:
+                asyncio.run(a_failover(port, name, primary, replica))
+            finally:
+                watching.kill()
+
+
+async def a_failover(port: int, name: str, primary: Server, replica: Server) -> None:
+    make: Any = Sentinel
+    sentinel = make([("127.0.0.1", port)])
+
+    async def known() -> bool:
+        with suppress(RedisError):
+            return len(await sentinel.discover_slaves("main")) == 1
+        return False
+
+    async with asyncio.timeout(PATIENCE):
+        while not await known():  # noqa: ASYNC110 (the server is asked)
+            await asyncio.sleep(0.05)
+        primary_client = sentinel.master_for("main")
+        async with Queue(primary_client, name, unavailable_timeout=PATIENCE) as queue:
+            await queue.put("key", 1)
+            while not replica.ask("EXISTS", f"lkq:{{{name}}}:line"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(queue.take("later"))
+            await asyncio.to_thread(primary.kill)
+            await queue.put("later", 1)
+            assert (await waiting)[0] == "later"
+            assert b"role:master" in replica.ask("INFO", "replication")
+            assert (await queue.get())[0] == "key"
+        for one in sentinel.sentinels:
+            await one.aclose()
+        await primary_client.aclose()
+
+
 async def test_two_clients_load_the_machine_at_once(alone: Server, name: str) -> None:
     queues = [Queue(alone.url, name) for _ in range(2)]
     # Not in one loop, where they would share the connections.
@@ -278,6 +332,10 @@ def test_without_a_link_there_is_nothing_to_say(store: Any) -> None:
     assert (store.trouble, store.connects) == ("it has not answered in time", 1)
     store.suspect()
     assert store._link.written.pop()[0] == "lose"
+    request = Request("put", (), None)
+    store.send(request)
+    assert not store.withdraw(request)
+    store._link.written.clear()
     store._link.up = False
     assert store.trouble == "it is silent"
     store.greet()
