@@ -21,6 +21,7 @@ from tests.engine import server as servers
 from tests.engine.conftest import Start
 from tests.engine.server import PATIENCE, Server, until
 from tests.subject import QueueClosedError, module
+from tools.server import free_port
 
 Queue = module("redis").RedisLeasedKeyQueue
 QueueUnavailableError = module("redis").QueueUnavailableError
@@ -191,14 +192,14 @@ def test_a_sentinel_knows_the_primary_and_who_follows_it(name: str) -> None:
         servers.with_replica() as (primary, replica),
         tempfile.TemporaryDirectory(prefix="lkq-") as folder,
     ):
-        port = servers.free_port()
+        port = free_port()
         settings = Path(folder) / "sentinel.conf"
         settings.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
             f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
             "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n"
         )
-        program = [primary.program, settings, "--sentinel"]
+        program = [primary.program, str(settings), "--sentinel"]
         with subprocess.Popen(program, stdout=subprocess.DEVNULL) as watching:
             try:
                 asyncio.run(a_failover(port, name, primary, replica))
