@@ -31,7 +31,17 @@ PATIENCE: Final = 60  # seconds in which a call must come back
 MODELS: Final = ("MCdump_stop", "MCdump_mixed", "MCdump_bound", "MCdump_buffer", "MCdump_delay")
 
 # Those that live, by the line and what becomes of it, and why that is no bug.
-EXPLAINED: Final[dict[tuple[str, str], str]] = {}
+NO_NUMBER: Final = "what is no number yet is made one where it is compared"
+EXPLAINED: Final[dict[tuple[str, str], str]] = {
+    (
+        "return math.min(due and number(due) or INF, wait and number(wait) or INF)",
+        "return math.min(due or number(due) or INF, wait and number(wait) or INF)",
+    ): NO_NUMBER,
+    (
+        "c.policy, c.delay = c.policy or '', c.delay or 0",
+        "c.policy, c.delay = c.policy or '', c.delay or 1",
+    ): "only a put has a delay, and brings its own",
+}
 
 SWAPS: Final = {
     " == ": (" ~= ",),
