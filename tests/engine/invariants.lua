@@ -97,13 +97,11 @@ for number, packed in pairs(hashed('fly')) do
     end
     if name ~= '' then calls[name] = number end
     mine[session], bound[session] = mine[session] or {}, bound[session] or {}
-    mine[session][number] = tonumber(number, 16)
     if not deadline then bound[session][number] = tonumber(number, 16) end
 end
 for key, n in pairs(leases) do hold('R3', n == (flights[key] or 0), key .. ' has leases') end
 same('R3', scored('crowd'), crowd)
-for session, numbers in pairs(mine) do
-    same('R9', scored('leases:' .. session), numbers)
+for session in pairs(mine) do
     same('R9', scored('bound:' .. session), bound[session])
 end
 local kept = hashed('values')
@@ -200,7 +198,11 @@ hold('R4', m.claim == INF or next(claimed) == nil, 'nobody has to claim what is 
 for member, time in pairs(waits) do if time < soonest then soonest = time end end
 same('R4', due, deadlines)
 
-if next(sessions) then
+local anybody = false
+for session in pairs(sessions) do
+    anybody = anybody or call('HEXISTS', named('session:' .. session), 'alive') == 1
+end
+if anybody then
     hold('R10', sessions[m.ringer], m.ringer .. ' rings, and does not wait')
     hold('R10', m.alarm <= soonest, 'the alarm is too late: ' .. m.alarm .. ' > ' .. soonest)
 end

@@ -85,7 +85,8 @@ SESSION: Final = "0123456789abcdef"
 PARTS: Final = (
     *("meta", "keys", "values", "line", "late", "fly", "crowd", "due", "takers", "slots"),
     *("getters", "putters", "joiners", "drainers", "waits", "waiting", "ending", "ripening"),
-    *(f"{what}:{SESSION}" for what in ("session", "calls", "leases", "bound")),
+    "leaving",
+    *(f"{what}:{SESSION}" for what in ("session", "calls", "bound")),
 )
 # All that there is of a queue, under the name of another.
 FORK: Final = f"""\

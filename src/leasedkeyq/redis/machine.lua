@@ -40,8 +40,8 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
   session:S   hash    alive: 1 until the session ends; ttl; done: requests up to there have been answered;
                       request -> its reply. It outlives the session by its ttl
   calls:S     hash    request -> kind, ticket, key, duration, deadline, policy, delay, outcome, number
-  leases:S    zset    number -> number: copies in flight that S got
-  bound:S     zset    likewise, only those that end with S: reserved, or leased without end
+  bound:S     zset    number -> number: copies in flight that end with S: reserved, or leased without end
+  leaving     zset    likewise, all that a session has which is leaving
   ending, ripening
               zset    what is still to be given back, or to ripen, of a queue that is closing
 
@@ -64,8 +64,8 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
  R7  Items (in the line, delayed, in flight, slots) never exceed maxsize.
  R8  A shut queue has no put that waits, and no call to which nothing can come; a closed one has
      nothing in flight, deferred or delayed, and no call that waits.
- R9  A copy in flight is in `leases` of its session, and in `bound` if it ends with that.
- R10 If calls wait, a ringer among their sessions knows an alarm that is not later than what falls due.
+ R9  A copy in flight is in `bound` of its session if and only if it ends with that.
+ R10 If calls of live sessions wait, a ringer among these knows an alarm that is not later than what falls due.
 ]]
 
 local INF, BUDGET = 1/0, 100
@@ -499,7 +499,6 @@ local function grant(e, duration, s, name)
     }
     e.version, e.attempts = 0, 0
     admit(e, f)
-    call('ZADD', base .. ':leases:' .. s, m.number, f.number)
     return f
 end
 
@@ -585,7 +584,6 @@ end
 local function land(e, f)
     call('HDEL', named('fly'), f.number)
     if f.deadline then unschedule('0' .. f.number) end
-    call('ZREM', base .. ':leases:' .. f.session, f.number)
     unbind(f)
     dismiss(e, f)
 end
@@ -641,10 +639,29 @@ end
 
 -- What every operation does first and last --------------------------------------------------------
 
+-- Collects copies in flight, in the order of their grants: there is no index of them, for it would cost
+-- every grant. `m.cursor` is '' when it is done. False if it is not, within this call.
+local function find_flights(is_wanted, list)
+    while m.cursor ~= '' do
+        if left <= 0 then return false end
+        local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 200)
+        for i = 1, #page[2], 2 do
+            local n = page[2][i]
+            if is_wanted(flight_of(n)) then call('ZADD', named(list), tonumber(n, 16), n) end
+        end
+        left = left - 10 - #page[2] / 10
+        m.cursor = page[1] ~= '0' and page[1] or ''
+    end
+    return true
+end
+
 -- A session ends: its reserved copies, its leases without end (or all of them) go back to the front,
 -- the latest granted first, and its calls leave. False if there is more than is done at once.
 local function end_session(s, everything)
-    local mine = base .. (everything and ':leases:' or ':bound:') .. s
+    local mine = everything and named('leaving') or base .. ':bound:' .. s
+    if everything and not find_flights(function(f) return f.session == s end, 'leaving') then
+        return false
+    end
     while true do
         local n = call('ZRANGE', mine, -1, -1)[1]
         if not n then break end
@@ -653,6 +670,7 @@ local function end_session(s, everything)
         local f = flight_of(n)
         if f.call ~= '' then unschedule('4' .. f.call) end
         GiveBack(f, 'head', 0)
+        if everything then call('ZREM', mine, n) end
     end
     local calls = base .. ':calls:' .. s
     while call('EXISTS', calls) == 1 do
@@ -670,6 +688,7 @@ local function end_session(s, everything)
             forget_call(c)
         end
     end
+    if everything then m.cursor = '0' end
     return true
 end
 
@@ -742,13 +761,7 @@ local function close_on()
             local fine = kind == 'drain' and m.drained or kind == 'join' and m.joined
             wake(call_of(found), fine and 'done' or 'ended')
         elseif m.cursor ~= '' then
-            -- The copies in flight, to be given back in the order of their grants.
-            local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 100)
-            for i = 1, #page[2], 2 do
-                call('ZADD', named('ending'), tonumber(page[2][i], 16), page[2][i])
-            end
-            left = left - #page[2] / 2
-            m.cursor = page[1] ~= '0' and page[1] or ''
+            find_flights(function() return true end, 'ending')
         elseif call('EXISTS', named('ending')) == 1 then
             local f = flight_of(call('ZPOPMAX', named('ending'))[1])
             if f.call ~= '' then
@@ -759,14 +772,11 @@ local function close_on()
             end
             GiveBack(f, 'head', 0)
         elseif call('SCARD', named('late')) > 0 then
-            -- No lease is live any more, so all that falls due, but for sessions, are these.
-            if call('EXISTS', named('ripening')) == 0 then
-                call('ZRANGESTORE', named('ripening'), named('due'), 0, -1)
-            end
-            local what = call('ZPOPMIN', named('ripening'))[1]
-            if string.sub(what, 1, 1) == '1' then Ripen(entry_of(string.sub(what, 16))) end
+            local e = entry_of(call('SPOP', named('late')))
+            call('ZADD', named('ripening'), e.time, hex(e.version) .. e.key)
+        elseif call('EXISTS', named('ripening')) == 1 then
+            Ripen(entry_of(string.sub(call('ZPOPMIN', named('ripening'))[1], 15)))
         else
-            call('UNLINK', named('ripening'))
             m.phase = 'closed'
             return
         end
@@ -821,7 +831,12 @@ local function ring(answered)
         return
     end
     if m.ringer == '' or (answered and m.ringer == session) then
-        m.ringer = m.ringer ~= '' and m.ringer or call('ZRANGE', named('waiting'), -1, -1)[1]
+        if m.ringer == '' then
+            for _, heir in ipairs(call('ZREVRANGE', named('waiting'), 0, 9)) do
+                if m.ringer == '' and is_alive(heir) then m.ringer = heir end
+            end
+            if m.ringer == '' then return end  -- those that are there are about to end
+        end
         m.alarm, sooner = INF, soonest()
     end
     if sooner < m.alarm then
@@ -1057,7 +1072,7 @@ local function make(schema, maxsize)
     m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
     m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
     m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
-    m.drained, m.joined, m.cursor, m.soonest = false, false, '', INF
+    m.drained, m.joined, m.cursor, m.soonest = false, false, '0', INF
 end
 
 local function Hello(ttl, ...)
