@@ -18,8 +18,12 @@ XDIST ?= -n2
 
 UNIT := tests/unit tests/jobs tests/observers
 
+# What needs a server, and the tests that reach every line and branch of it.
+ELSEWHERE := */leasedkeyq/engine/*,*/leasedkeyq/redis/*
+CLIENT := $(wildcard tests/engine/test_client*.py)
+
 # The longest first.
-STEPS := conformance stateful unit unit-others compiled manual spec wheel types vendored lint
+STEPS := conformance engine stateful unit unit-others compiled manual spec wheel types vendored lint
 DEEP_STEPS := deep-spec mutants deep-stateful deep-tests spec-mutants everywhere crosshair \
 	deep-types docs $(filter-out types,$(STEPS))
 
@@ -50,7 +54,7 @@ format: $(TEST)  ## put right what lint can put right
 
 unit: $(TEST)  ## the unit tests, on the newest Python: every line and branch of the package
 	@$(ON) newest -- coverage run -m pytest $(UNIT) -q
-	@$(BIN)/coverage report
+	@$(BIN)/coverage report --omit='$(ELSEWHERE)'
 
 stateful: $(TEST)  ## random steps and every schedule against a model, and a sample of planted bugs
 	@$(BIN)/pytest tests/stateful -q $(XDIST)
@@ -59,7 +63,9 @@ conformance: $(TEST)  ## every transition of the specification on the machine, a
 	@$(BIN)/pytest tests/conformance -q $(XDIST) --dist loadgroup
 
 engine: $(TEST)  ## the queue on Redis or Valkey: a real server, real processes, faults of all kinds
-	@$(BIN)/pytest tests/engine -q $(XDIST) --dist loadfile
+	@$(BIN)/coverage run --data-file=.coverage.engine -m pytest $(CLIENT) -q
+	@$(BIN)/coverage report --data-file=.coverage.engine --include='$(ELSEWHERE)'
+	@$(BIN)/pytest tests/engine $(CLIENT:%=--ignore=%) -q $(XDIST) --dist loadfile
 
 spec: $(TEST)  ## check the TLA+ specification (what did not change is not checked again)
 	@$(BIN)/python -m spec.tlc
@@ -87,7 +93,7 @@ compiled: $(TEST)  # the unit tests and the machines on extension modules, on th
 
 vendored: $(TEST)  # a sample of the tests on a copy under another name, the original absent
 	@$(ON) --build vendored newest -- pytest tests/unit/test_queue.py tests/unit/test_leases.py \
-		tests/unit/test_typing.py -q $(XDIST)
+		tests/unit/test_typing.py tests/engine/test_idle.py -q $(XDIST)
 
 wheel: $(TEST)  # what would be released, held against the tree, installed elsewhere and used
 	@$(BIN)/pytest tests/build -q

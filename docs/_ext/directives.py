@@ -16,7 +16,12 @@ from sphinx.util.docutils import SphinxDirective
 
 from docs._ext import assurance, measurements, pictures, sources
 
-TEXTS = {**assurance.PARTS, "life": pictures.life_table, "figures": measurements.figures}
+TEXTS = {
+    **assurance.PARTS,
+    "life": pictures.life_table,
+    "figures": measurements.figures,
+    "engine": measurements.engine,
+}
 
 
 def raw(text: str) -> nodes.raw:

@@ -8,6 +8,7 @@ from typing import Any
 
 from docs._ext.sources import ROOT
 
+ENGINE = ROOT / "docs" / "_static" / "bench" / "engine.json"
 RESULTS = ROOT / "docs" / "_static" / "bench" / "results.json"
 BUILDS = ("compiled", "pure")
 
@@ -41,6 +42,22 @@ def figures() -> str:
     ]
     for what, cells in rows.items():
         lines.append(f"| {what} | " + " | ".join(cells.get(build, "") for build in BUILDS) + " |")
+    return "\n".join(lines)
+
+
+def engine() -> str:
+    """What was measured of the queue on a server; a bar that is missed says so."""
+    found = json.loads(ENGINE.read_text(encoding="utf-8"))
+    run = f"CPython {found['python']}, {found['server']}, {found['date']}"
+    lines = [
+        f"{run}, commit `{found['commit'][:10]}`.\n",
+        "| what | measured | bar | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for one in found["found"]:
+        cell = f"**missed: {one['value']:g}**" if one["missed"] else f"{one['value']:g}"
+        bar = f"{'at least' if one['at_least'] else 'at most'} {one['bar']:g}"
+        lines.append(f"| {one['what']} | {cell} | {bar} | {one['note']} |")
     return "\n".join(lines)
 
 

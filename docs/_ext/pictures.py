@@ -66,28 +66,42 @@ def life_table() -> str:
     return "\n".join(lines)
 
 
+def dotted(path: Path) -> str:
+    """The name of a module, below that of the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
+
+
+def target(path: Path, node: ast.ImportFrom) -> str:
+    """Which module a relative import names."""
+    folder = path.relative_to(PACKAGE).parts[: -node.level]
+    return ".".join([*folder, node.module or ""]).strip(".")
+
+
 @cache
 def imports() -> dict[str, dict[str, bool]]:
     """Of each module those that it imports from the package, and whether for more than types."""
     found = {}
-    for path in sorted(PACKAGE.glob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         typing = [
             n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)
         ]
         only = {node for branch in typing for node in ast.walk(branch)}
-        relative = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 1]
-        found[path.stem] = {node.module: node not in only for node in relative if node.module}
+        relative = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
+        found[dotted(path)] = {target(path, n): n not in only for n in relative if n.module}
     return found
 
 
 def modules() -> str:
     lines = ["node [shape=box style=rounded]"]
+    files = {dotted(path): path for path in PACKAGE.rglob("*.py")}
     for name, needs in imports().items():
-        number = len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines())
-        lines.append(f'{name} [label="{name}\\n{number} lines"]')
+        number = len(files[name].read_text(encoding="utf-8").splitlines())
+        lines.append(f'"{name}" [label="{name}\\n{number} lines"]')
         lines += [
-            f"{name} -> {to} [style={'solid' if real else 'dashed'}]" for to, real in needs.items()
+            f'"{name}" -> "{to}" [style={"solid" if real else "dashed"}]'
+            for to, real in needs.items()
         ]
     return "; ".join(lines)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks.engine import FIGURES, Found, of, table
+from benchmarks.engine import FIGURES, FULL, RESULTS, Found, of, table
 from tools.on import ROOT
 
 
@@ -19,12 +21,21 @@ def bench(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_every_figure_is_measured() -> None:
-    code, output = bench("--quick")
+def test_every_figure_is_measured(tmp_path: Path) -> None:
+    results = tmp_path / "engine.json"
+    code, output = bench("--quick", "--output", str(results))
     assert code == 0, output
+    for one in json.loads(results.read_text())["found"]:
+        assert one["what"] in output
+        assert one["low"] <= one["value"]
     for what in ("alone", "64 tasks", "waiting process", "beside 100 items", "due at once"):
         assert what in output, output
     assert "bars missed: " in output
+
+
+def test_the_docs_show_a_whole_measurement() -> None:
+    content = json.loads(RESULTS.read_text())
+    assert len(content["found"]) == len(FIGURES) + len(FULL.sizes) - 2
 
 
 def test_an_unknown_figure_is_refused() -> None:

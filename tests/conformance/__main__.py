@@ -1,4 +1,4 @@
-"""python -m tests.conformance MODEL [NUMBER] [--engine machine|model|shell|nowait]
+"""python -m tests.conformance MODEL [NUMBER] [--engine machine|model|shell|nowait|server]
 
 Every step of a model, or the one with that number, with its way there as calls of the API.
 """
@@ -17,8 +17,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.conformance", description=__doc__)
     parser.add_argument("model", choices=[*graph.models(), *graph.models(deep=True)])
     parser.add_argument("number", nargs="?", type=int)
-    parser.add_argument("--engine", choices=ENGINES, default="machine")
+    parser.add_argument("--engine", choices=[*ENGINES, "server"], default="machine")
     options = parser.parse_args()
+    if options.engine == "server":  # which needs more than the others
+        from tests.engine.replay import RedisEngine  # noqa: PLC0415
+
+        ENGINES["server"] = RedisEngine
     model, make = graph.load(options.model), ENGINES[options.engine]
     if options.number is None:
         try:

@@ -54,6 +54,28 @@ def test_what_is_missed_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_what_is_missed_on_a_server_is_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"what": "cycle", "bar": 6.5, "at_least": False, "note": "a PING takes 26 us"}
+    rows = [
+        {**named, "value": 6, "missed": False},
+        {**named, "value": 7.25, "missed": True},
+        {**named, "value": 8, "missed": False, "at_least": True},
+    ]
+    head = {"date": "2026-11-30", "commit": "0123456789abcdef", "python": "3.13.0"}
+    monkeypatch.setattr(measurements, "ENGINE", tmp_path / "engine.json")
+    content = {**head, "server": "Valkey 8.1", "found": rows}
+    measurements.ENGINE.write_text(json.dumps(content))
+    about, *table = measurements.engine().splitlines()
+    assert about == "CPython 3.13.0, Valkey 8.1, 2026-11-30, commit `0123456789`."
+    assert table[3:] == [
+        "| cycle | 6 | at most 6.5 | a PING takes 26 us |",
+        "| cycle | **missed: 7.25** | at most 6.5 | a PING takes 26 us |",
+        "| cycle | 8 | at least 6.5 | a PING takes 26 us |",
+    ]
+
+
 def test_every_chart_of_the_page_was_measured() -> None:
     page = (DOCS / "performance.md").read_text(encoding="utf-8")
     charts = re.findall(r"^```\{chart\} (.*) / (.*)$", page, re.MULTILINE)

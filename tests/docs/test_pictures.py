@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from docs._ext import pictures
 from tests.docs.manual import DOCS
@@ -33,18 +34,26 @@ def test_the_folded_table_has_every_cell() -> None:
     assert len(rows) == sum(len(moves) for moves in module("_table").TABLE.values())
 
 
+def files() -> list[Path]:
+    return sorted(pictures.PACKAGE.rglob("*.py"))
+
+
 def test_the_architecture_shows_every_module_and_every_import() -> None:
-    sources = {path.stem: path.read_text("utf-8") for path in pictures.PACKAGE.glob("*.py")}
-    drawn = set(re.findall(r"(\w+) -> (\w+)", pictures.modules()))
-    named = {
-        (name, imported)
-        for name, source in sources.items()
-        for imported in re.findall(r"^ *from \.(\w+) import", source, re.MULTILINE)
-    }
+    names = {path: path.relative_to(pictures.PACKAGE).as_posix() for path in files()}
+    modules = {path: re.sub(r"(/__init__)?\.py$", "", name) for path, name in names.items()}
+    drawn = set(re.findall(r'"([\w.]+)" -> "([\w.]+)"', pictures.modules()))
+    named = set()
+    for path, name in modules.items():
+        source = path.read_text("utf-8")
+        for dots, imported in re.findall(r"^ *from (\.+)([\w.]+) import", source, re.MULTILINE):
+            folder = path.parents[len(dots) - 1] / imported.replace(".", "/")
+            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            named.add((name.replace("/", "."), modules[file].replace("/", ".")))
     assert named == drawn
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    assert explained == sources.keys() - {"__init__"}
+    explained = set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE))
+    packages = {"__init__", "engine"}  # which hold nothing
+    assert explained == {name.replace("/", ".") for name in modules.values()} - packages
 
 
 def test_the_machine_knows_no_asyncio() -> None:

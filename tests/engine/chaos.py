@@ -58,8 +58,9 @@ class Chaos:
         task = asyncio.ensure_future(call)
         await asyncio.wait([task], timeout=self.little(0))
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
     async def call(self) -> None:
         queue, random = self.queue, self.random

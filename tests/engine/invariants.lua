@@ -38,6 +38,7 @@ if call('EXISTS', named('meta')) == 0 then return '' end
 m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
     m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm =
     cmsgpack.unpack(call('GET', named('meta')))
+m.soonest = select(21, cmsgpack.unpack(call('GET', named('meta'))))
 if m.phase == 'closing' then return '' end
 
 local LINED = {AVAILABLE = true, BUFFERED = true}
@@ -96,13 +97,11 @@ for number, packed in pairs(hashed('fly')) do
     end
     if name ~= '' then calls[name] = number end
     mine[session], bound[session] = mine[session] or {}, bound[session] or {}
-    mine[session][number] = tonumber(number, 16)
     if not deadline then bound[session][number] = tonumber(number, 16) end
 end
 for key, n in pairs(leases) do hold('R3', n == (flights[key] or 0), key .. ' has leases') end
 same('R3', scored('crowd'), crowd)
-for session, numbers in pairs(mine) do
-    same('R9', scored('leases:' .. session), numbers)
+for session in pairs(mine) do
     same('R9', scored('bound:' .. session), bound[session])
 end
 local kept = hashed('values')
@@ -183,6 +182,11 @@ local soonest = INF
 for member, time in pairs(due) do
     local kind = string.sub(member, 1, 1)
     if time < soonest then soonest = time end
+    hold('R4', m.soonest <= time, 'something is due before ' .. m.soonest)
+    if kind == '2' then
+        local alive = call('HEXISTS', named('session:' .. string.sub(member, 2)), 'alive') == 1
+        hold('R4', alive or time == -INF, member .. ' has ended')
+    end
     if kind == '2' or kind == '3' then
         due[member] = nil
     elseif kind == '4' then
@@ -194,7 +198,11 @@ hold('R4', m.claim == INF or next(claimed) == nil, 'nobody has to claim what is 
 for member, time in pairs(waits) do if time < soonest then soonest = time end end
 same('R4', due, deadlines)
 
-if next(sessions) then
+local anybody = false
+for session in pairs(sessions) do
+    anybody = anybody or call('HEXISTS', named('session:' .. session), 'alive') == 1
+end
+if anybody then
     hold('R10', sessions[m.ringer], m.ringer .. ' rings, and does not wait')
     hold('R10', m.alarm <= soonest, 'the alarm is too late: ' .. m.alarm .. ' > ' .. soonest)
 end

@@ -416,14 +416,16 @@ class LocalStore:
         if line != self.line:
             return
         self.under_way.remove(request)
+        if request is self.greeting and reply[0] == b"again":
+            self.transmit(request)
+            return
         self.owner.answered(request, reply)
         if request is self.greeting:
             self.greeting = None
-            if self.owner.opened:
-                self.ready = True
-                pending, self.pending = self.pending, []
-                for one in pending:
-                    self.transmit(one)
+            self.ready = True
+            pending, self.pending = self.pending, []
+            for one in pending:
+                self.transmit(one)
 
     def speaker(self, session: str) -> Callable[[bytes, int], None]:
         """What is said to a session goes a way of its own."""

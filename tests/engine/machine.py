@@ -85,7 +85,8 @@ SESSION: Final = "0123456789abcdef"
 PARTS: Final = (
     *("meta", "keys", "values", "line", "late", "fly", "crowd", "due", "takers", "slots"),
     *("getters", "putters", "joiners", "drainers", "waits", "waiting", "ending", "ripening"),
-    *(f"{what}:{SESSION}" for what in ("session", "calls", "leases", "bound")),
+    "leaving",
+    *(f"{what}:{SESSION}" for what in ("session", "calls", "bound")),
 )
 # All that there is of a queue, under the name of another.
 FORK: Final = f"""\
@@ -229,7 +230,7 @@ def wire() -> Wire:
 class RedisMachine:
     """One queue on the server, and one session of it."""
 
-    wire: Callable[[], Wire] = staticmethod(wire)
+    _connect: Callable[[], Wire] = staticmethod(wire)
 
     def __init__(
         self, default: object = None, maxsize: object = 0, if_in_flight: object = "update"
@@ -237,7 +238,7 @@ class RedisMachine:
         self._default = inf if default is None else lease_seconds("default_lease_timeout", default)
         self._policy = POLICIES[put_event(if_in_flight)]
         limit = bound(maxsize)
-        self._wire = self.wire()
+        self._wire = self._connect()
         self._name = f"lkq:{{{next(self._wire.names)}}}"
         self._wire.machines[self._name.encode()] = self
         self._issuer = Issuer()
@@ -390,6 +391,7 @@ class RedisMachine:
         self, operation: str, lease: Any, more: tuple[str, ...], now: float, ends: Any = None
     ) -> list[Any]:
         with self._enter():
+            self._begin(now, "closed")
             held = lease if type(lease) is Lease else _leased(lease)
             grant: Grant | None = held._grant
             if grant is not None and grant.issuer is not self._issuer:

@@ -104,7 +104,9 @@ def read(server: Server) -> Iterator[Done]:
     while page := server.ask("LRANGE", RECORD, begin, begin + PAGE - 1):
         begin += len(page)
         for packed in page:
-            now, queue, args, reply, happened = msgpack.unpackb(packed, raw=True)
+            now, queue, args, reply, happened = msgpack.unpackb(
+                packed, raw=True, strict_map_key=False
+            )
             session, request, _, op, *rest = args
             yield Done(
                 int(now),
@@ -113,7 +115,9 @@ def read(server: Server) -> Iterator[Done]:
                 request.decode(),
                 op.decode(),
                 rest,
-                reply,
+                reply
+                if isinstance(reply, list)
+                else [reply[1]],  # as on the wire: to the first nil
                 [tuple(word.decode() for word in one) for one in happened],
             )
 

@@ -7,10 +7,11 @@ its keys, and whoever drives it is forked.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any
+from typing import Any, Final
 
 from leasedkeyq._records import Grant, Waiter, lead_to
 from leasedkeyq.lease import Lease
@@ -67,6 +68,9 @@ def forked(player: Player) -> Player:
     return twin
 
 
+WIDTH: Final = 200  # players side by side
+
+
 @cache
 def slots_of(kind: Any) -> list[str]:
     slots = [slot for base in kind.__mro__ for slot in getattr(base, "__slots__", ())]
@@ -91,14 +95,18 @@ def alike(thing: Any) -> Any:
     return twin
 
 
-def replay(make: Any, graph: Graph, width: int = 200, *, explain: bool = True) -> Count:
-    """Every step of a model; DiffersError where one goes wrong, with the way there if wanted."""
+def replay(make: Any, graph: Graph, *, share: int = 1, explain: bool = True) -> Count:
+    """Every step of a model; DiffersError where one goes wrong, with the way there if wanted.
+
+    `share`: in each so manieth state the refused calls are made.
+    """
     count = Count()
     wrongs: list[tuple[Step, str]] = []
     start = Player(make, graph)
     reached = deque([(graph.states[0], start)])
+    turn = itertools.count()
 
-    def take(player: Player, step: Step, done: list[Step]) -> None:
+    def take(player: Player, step: Step, left: list[Step]) -> None:
         twin = forked(player)
         try:
             wrong = carry_out(twin, step, new=True)
@@ -115,19 +123,22 @@ def replay(make: Any, graph: Graph, width: int = 200, *, explain: bool = True) -
             reached.append((step.after, twin))
         else:
             twin.engine.leave()
-        done.append(step)
-        if len(done) == len(step.before.steps):
+        left.remove(step)
+        if not left:
             player.engine.leave()
 
     def jobs() -> Iterator[Callable[[], None]]:
         while reached and not wrongs:
             state, player = reached.popleft()
-            done: list[Step] = []
-            for step in state.steps:
-                yield partial(take, player, step, done)
+            steps = state.steps
+            if next(turn) % share:
+                steps = [step for step in steps if step.label is not REFUSED]
+            left = [*steps]
+            for step in steps:
+                yield partial(take, player, step, left)
 
     while reached and not wrongs:  # there may be more after each time
-        start.it._wire.side_by_side(jobs(), width)
+        start.it._wire.side_by_side(jobs(), WIDTH)
     for step, wrong in wrongs[:1]:
         if not explain:
             raise DiffersError(wrong)

@@ -390,6 +390,7 @@ async def test_words_that_mean_nothing_any_more() -> None:
 @virtually
 async def test_more_is_due_than_is_done_at_once() -> None:
     queue = local_queue()
+    store_of(queue).engine.busy = 3
     await queue.start()
     store_of(queue).engine.busy = 5
     await queue.put("key", 1)
@@ -841,7 +842,7 @@ async def test_a_resume_of_a_call_that_is_not_known_any_more() -> None:
         (number,) = queue._calls
         waiter = engine.visitors[queue.session].calls.pop(number)
         engine.machine.cancel(waiter, engine.now)
-        store_of(queue).travel = [float, lambda: 2.0][pause // 2]
+        store_of(queue).travel = [float, lambda: 0.6][pause // 2]
         queue.told(b"ready", number)
         await asyncio.sleep(pause)
         if pause:
@@ -855,6 +856,29 @@ async def test_a_resume_of_a_call_that_is_not_known_any_more() -> None:
     store_of(queue).travel = lambda: 0
     await asyncio.sleep(9)
     assert (await queue.stats())["waiting"] == 0
+    await queue.close()
+
+
+@virtually
+async def test_what_belongs_to_a_session_that_is_gone_is_not_asked_in_another() -> None:
+    queue = local_queue()
+    getting = asyncio.create_task(queue.get())
+    await now_or_later()
+    (call,) = queue._calls.values()
+    asked = queue._number
+    call.session = "another"
+    queue._end_wait(call, "give_up")
+    queue._leave(call)
+    assert queue._number == asked
+    call.session = queue.session
+    queue._end_wait(call, "resume")
+    resume = queue._asked[-1]
+    engine = store_of(queue).engine
+    engine.machine.cancel(engine.visitors[queue.session].calls.pop(call.number), engine.now)
+    queue._ask_anew(call)  # as a hello may have it, before the answer comes
+    queue.answered(resume, [b"gone"])
+    await queue.put("key", 1)
+    assert (await getting)[0] == "key"
     await queue.close()
 
 

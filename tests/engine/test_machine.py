@@ -48,6 +48,15 @@ class Queue:
             request = self.requests[session] = self.requests.get(session, 0) + 1
         return self.ask(session, request, done, *call)
 
+    def many(self, session: str, *calls: tuple[object, ...]) -> list[list[Any]]:
+        """A lot of calls at once."""
+        commands = []
+        for call in calls:
+            request = self.requests[session] = self.requests.get(session, 0) + 1
+            arguments = map(str, (self.name, session, request, request - 1, *call, self.now))
+            commands.append((*self.wire.run, "1", *arguments))
+        return [decoded(reply) for reply in self.wire.ask(*commands)]
+
     def look(self, *call: object) -> list[Any]:
         return self.ask("0", 0, 0, *call)
 
@@ -75,7 +84,7 @@ def decoded(part: Any) -> Any:
     return [*map(decoded, part)] if isinstance(part, list) else part.decode()
 
 
-@pytest.fixture(scope="module", params=["function", "script"])
+@pytest.fixture(scope="module", params=["function", pytest.param("script", marks=pytest.mark.deep)])
 def wire(server: Server, request: pytest.FixtureRequest) -> Iterator[Wire]:
     source = on_a_test_clock(SOURCE.read_text())
     path, as_script = str(server.socket), request.param == "script"
@@ -337,15 +346,15 @@ def again(queue: Queue, session: str, *call: object) -> tuple[int, list[Any]]:
 
 
 KEYS = [f"k{number:04}" for number in range(450)]
+PUTS = [("put", key, "v", "update", 0, FOREVER) for key in KEYS]
 
 
 def test_not_too_much_is_done_at_once(queue: Queue) -> None:
     queue.open("A")
-    put(queue, "A", *KEYS)
-    for _ in KEYS:
-        queue.do("A", "get", 0, 100)
+    queue.many("A", *PUTS)
+    queue.many("A", *[("get", 0, 100) for _ in KEYS])
     queue.now += 100
-    assert again(queue, "A", "put", "last", "v", "update", 0, FOREVER) == (2, ["ok"])
+    assert again(queue, "A", "put", "last", "v", "update", 0, FOREVER) == (4, ["ok"])
     assert queue.line() == [*KEYS, "last"]
 
 
@@ -353,11 +362,9 @@ def test_not_too_much_is_done_at_once(queue: Queue) -> None:
 def test_a_close_goes_on(queue: Queue, how: str) -> None:
     queue.open("A")
     queue.open("B")
-    put(queue, "A", *KEYS)
-    for _ in range(300):
-        queue.do("A", "get", 0, FOREVER)
-    for key in KEYS[300:]:
-        queue.do("A", "take", key, 0, 100)
+    queue.many("A", *PUTS)
+    queue.many("A", *[("get", 0, FOREVER) for _ in range(300)])
+    queue.many("A", *[("take", key, 0, 100) for key in KEYS[300:]])
     for key in ("l1", "l2", "l3"):
         queue.do("A", "put", key, "v", "update", 1000 - int(key[1]), FOREVER)
     queue.do("B", "get", FOREVER, 100)
@@ -377,11 +384,9 @@ def test_a_close_goes_on(queue: Queue, how: str) -> None:
 def test_a_session_ends_in_parts(queue: Queue) -> None:
     queue.open("A")
     queue.open("B")
-    put(queue, "A", *KEYS)
-    for _ in KEYS:
-        queue.do("B", "get", 0, FOREVER)
-    for _ in KEYS:
-        queue.do("B", "get", FOREVER, FOREVER)
+    queue.many("A", *PUTS)
+    queue.many("B", *[("get", 0, FOREVER) for _ in KEYS])
+    queue.many("B", *[("get", FOREVER, FOREVER) for _ in KEYS])
     queue.do("B", "bye")
     times, _ = again(queue, "A", "hello", FOREVER)
     assert times >= 1
@@ -443,9 +448,7 @@ def test_another_rings_when_the_ringer_has_gone(queue: Queue) -> None:
 def test_what_is_long_comes_in_pages(queue: Queue) -> None:
     queue.open("A")
     keys = [f"{number:05}" for number in range(2300)]
-    calls = [("put", key, key, "update", 0, FOREVER) for key in keys]
-    run = (*queue.wire.run, "1", queue.name, "A")
-    queue.wire.ask(*[(*run, str(i), str(i - 1), *map(str, c), "1") for i, c in enumerate(calls, 2)])
+    queue.many("A", *[("put", key, key, "update", 0, FOREVER) for key in keys])
     assert paged(queue, "available_keys") == keys
     items = paged(queue, "available_items")
     assert items[::2] == items[1::2] == keys

@@ -1,12 +1,11 @@
 """The specification, executed by the server: every transition, and every call that it refuses.
 
-python -m tests.conformance MODEL [NUMBER] --engine redis    one model, or one transition
+python -m tests.conformance MODEL [NUMBER] --engine server    one model, or one transition
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -22,15 +21,22 @@ pytestmark = pytest.mark.timeout(900)
 QUICK = ("MCdump_bound", "MCdump_mixed", "MCdump_stop")
 
 
-def cases() -> Iterator[Any]:
-    """Those of the specification's models that are not deep."""
-    for name in graph.models():
-        marks = [pytest.mark.xdist_group(name), *([] if name in QUICK else [pytest.mark.deep])]
-        yield pytest.param(name, marks=marks, id=name)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in QUICK])
+def test_a_part(name: str, record_property: Report) -> None:
+    """Its transitions, and the refused calls of each fifth state."""
+    model = graph.load(name)
+    count = replay(RedisEngine, model, share=5)
+    record_property("replay", f"{name:15} server   {count}")
+    assert count.transitions == sum(step.label is not REFUSED for step in model.steps)
+    assert count.refused
 
 
-@pytest.mark.parametrize("name", [*cases()])
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in graph.models()]
+)
 def test_every_transition(name: str, record_property: Report) -> None:
+    """Of the specification's models that are not deep."""
     model = graph.load(name)
     count = replay(RedisEngine, model)
     record_property("replay", f"{name:15} server   {count}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import pickle
 from collections.abc import Awaitable, Callable
 from dataclasses import FrozenInstanceError
 from math import inf, nan
@@ -23,6 +24,7 @@ from tests.subject import (
     LeasedKeyQueue,
     LeaseExpiredError,
     QueueClosedError,
+    module,
 )
 from tests.unit.steps import blocked, nowait, put_leased
 from tests.virtual import jump, run
@@ -299,3 +301,14 @@ async def test_a_key_that_cannot_be_shown_changes_nothing_of_what_is_raised() ->
     await queue.ack(granted)
     with pytest.raises(LeaseAlreadyAcknowledgedError, match="whose repr raises"):
         await queue.ack(granted)
+
+
+@pytest.mark.parametrize("outcome", ["not done", "unknown"])
+def test_an_unavailable_queue_says_whether_it_was_done_also_to_another_process(
+    outcome: str,
+) -> None:
+    error: Any = module("errors").QueueUnavailableError("no answer", outcome)
+    assert isinstance(error, LeasedKeyQError)
+    one: Any
+    for one in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(one), one.outcome) == ("no answer", outcome)

@@ -22,6 +22,7 @@ from .store import Reply, Request, Store
 
 SCHEMA: Final = 2  # of what the machine keeps
 MICRO: Final = 1_000_000
+GRACE: Final = 0.5  # seconds: for the answer of a server to a call whose time is up
 FOR_EVER: Final = 1e9  # seconds: more is never
 
 ASKED, WAITING, ENDING, OVER = range(4)  # the phases of a call; ENDING: it has asked for its end
@@ -473,7 +474,8 @@ class Session:
             if call.phase != ENDING:
                 self._end_wait(call, "give_up")
             assert self._loop is not None
-            call.timer = self._loop.call_later(self._patience, self._timed_out, call)
+            grace = min(GRACE, self._patience)
+            call.timer = self._loop.call_later(grace, self._timed_out, call)
 
     def _timed_out(self, call: Call) -> None:
         self._over(call)

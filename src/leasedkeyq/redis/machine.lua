@@ -17,7 +17,8 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
   meta        string  schema, id, maxsize; phase: open, shut, closing (Close has begun and goes on with
                       the next call), closed; puts, number, ticket, place: the last that was given;
                       getters, takers, putters, joiners, drainers: how many wait; ringer, alarm: the
-                      session that is to call at that moment; claim, publish: see Open
+                      session that is to call at that moment; soonest: nothing is due before; claim, publish:
+                      see Open; drained, joined, cursor: of a close that goes on
   keys        hash    key -> state, newest, version, attempts, time, leases, lease: `newest` version
                       accepted; version, attempts and time (false: has come) of the waiting value, that
                       is, in the line, delayed or deferred; how many leases are live, and which one
@@ -39,8 +40,8 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
   session:S   hash    alive: 1 until the session ends; ttl; done: requests up to there have been answered;
                       request -> its reply. It outlives the session by its ttl
   calls:S     hash    request -> kind, ticket, key, duration, deadline, policy, delay, outcome, number
-  leases:S    zset    number -> number: copies in flight that S got
-  bound:S     zset    likewise, only those that end with S: reserved, or leased without end
+  bound:S     zset    number -> number: copies in flight that end with S: reserved, or leased without end
+  leaving     zset    likewise, all that a session has which is leaving
   ending, ripening
               zset    what is still to be given back, or to ripen, of a queue that is closing
 
@@ -63,11 +64,11 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
  R7  Items (in the line, delayed, in flight, slots) never exceed maxsize.
  R8  A shut queue has no put that waits, and no call to which nothing can come; a closed one has
      nothing in flight, deferred or delayed, and no call that waits.
- R9  A copy in flight is in `leases` of its session, and in `bound` if it ends with that.
- R10 If calls wait, a ringer among their sessions knows an alarm that is not later than what falls due.
+ R9  A copy in flight is in `bound` of its session if and only if it ends with that.
+ R10 If calls of live sessions wait, a ringer among these knows an alarm that is not later than what falls due.
 ]]
 
-local INF, BUDGET = 1/0, 200
+local INF, BUDGET = 1/0, 100
 local FOREVER = 3600000  -- milliseconds, to a session that is over
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
@@ -75,6 +76,7 @@ local RETURNED = -2^52  -- the border in the line: END is counted up from there,
 -- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
 -- own session is there.
 local call, base, session, request, now, left, sooner, dropped, alive
+local packed_as, unpacked  -- cmsgpack's
 local m = {}  -- meta: one table for all calls, since to make one takes as long as to read it
 
 -- The life of a key, whole: {what an event does, the state it leads to if the time of the waiting
@@ -156,15 +158,23 @@ local function number(text)
 end
 
 local function text(n)
-    return n == INF and 'inf' or string.format('%.0f', n)
+    return n == INF and 'inf' or string.format('%d', n)
 end
 
 local function hex(n)
     return string.format('%014x', n)
 end
 
+-- The keys of the queue that was last asked for: to make their names anew takes longer.
+local names, names_of = {}, nil
+
 local function named(part)
-    return base .. ':' .. part
+    local name = names[part]
+    if not name then
+        name = base .. ':' .. part
+        names[part] = name
+    end
+    return name
 end
 
 -- A prefix that no other key's members share.
@@ -180,6 +190,7 @@ end
 local function schedule(member, time)
     call('ZADD', named('due'), time, member)
     if time < sooner then sooner = time end
+    if time < m.soonest then m.soonest = time end
 end
 
 local function unschedule(member)
@@ -195,30 +206,34 @@ end
 
 -- What the queue holds ----------------------------------------------------------------------------
 
-local as_read
+local as_read, as_kept  -- `m` is what the one before has left: then it need not be unpacked
 
 local function load_meta()
     as_read = call('GET', named('meta'))
+    local known = as_read and as_read == as_kept
+    as_kept = nil  -- in case that this call fails
+    if known then return end
     m.phase = nil
     if as_read then
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
             m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-            m.drained, m.joined, m.cursor = cmsgpack.unpack(as_read)
+            m.drained, m.joined, m.cursor, m.soonest = unpacked(as_read)
     end
 end
 
 local function keep_meta()
-    local packed = cmsgpack.pack(
+    local packed = packed_as(
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
         m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-        m.drained, m.joined, m.cursor)
+        m.drained, m.joined, m.cursor, m.soonest)
     if packed ~= as_read then call('SET', named('meta'), packed) end
+    as_kept = packed
 end
 
 local function entry_of(key)
     local packed = call('HGET', named('keys'), key)
     local state, newest, version, attempts, time, leases, lease = 'ABSENT', 0, 0, 0, false, 0, ''
-    if packed then state, newest, version, attempts, time, leases, lease = cmsgpack.unpack(packed) end
+    if packed then state, newest, version, attempts, time, leases, lease = unpacked(packed) end
     return {
         key = key, state = state, newest = newest, version = version, attempts = attempts,
         time = time, leases = leases, lease = lease,
@@ -231,14 +246,14 @@ local function keep_entry(e)
         call('HDEL', named('keys'), e.key)
     else
         call('HSET', named('keys'), e.key,
-            cmsgpack.pack(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease))
+            packed_as(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease))
     end
 end
 
 local function flight_of(n)
     local packed = call('HGET', named('fly'), n)
     if not packed then return nil end
-    local key, version, attempts, seen, duration, deadline, s, name = cmsgpack.unpack(packed)
+    local key, version, attempts, seen, duration, deadline, s, name = unpacked(packed)
     return {
         number = n, key = key, version = version, attempts = attempts, seen = seen,
         duration = duration, deadline = deadline, session = s, call = name,
@@ -247,15 +262,15 @@ local function flight_of(n)
 end
 
 local function keep_flight(f)
-    call('HSET', named('fly'), f.number, cmsgpack.pack(
+    call('HSET', named('fly'), f.number, packed_as(
         f.key, f.version, f.attempts, f.seen, f.duration, f.deadline, f.session, f.call))
 end
 
 local function call_of(name)
     local s, r = string.match(name, '^(.*):(.*)$')
-    local packed = call('HGET', named('calls:' .. s), r)
+    local packed = call('HGET', base .. ':calls:' .. s, r)
     if not packed then return nil end
-    local kind, ticket, key, duration, deadline, policy, delay, outcome, n = cmsgpack.unpack(packed)
+    local kind, ticket, key, duration, deadline, policy, delay, outcome, n = unpacked(packed)
     return {
         name = name, session = s, request = r, kind = kind, ticket = ticket, key = key,
         duration = duration, deadline = deadline, policy = policy, delay = delay,
@@ -264,12 +279,12 @@ local function call_of(name)
 end
 
 local function keep_call(c)
-    call('HSET', named('calls:' .. c.session), c.request, cmsgpack.pack(
+    call('HSET', base .. ':calls:' .. c.session, c.request, packed_as(
         c.kind, c.ticket, c.key, c.duration, c.deadline, c.policy, c.delay, c.outcome, c.number))
 end
 
 local function forget_call(c)
-    call('HDEL', named('calls:' .. c.session), c.request)
+    call('HDEL', base .. ':calls:' .. c.session, c.request)
 end
 
 local function drop_value(version)
@@ -293,13 +308,13 @@ end
 -- Sessions and messages ---------------------------------------------------------------------------
 
 local function is_alive(s)
-    return call('HEXISTS', named('session:' .. s), 'alive') == 1
+    return call('HEXISTS', base .. ':session:' .. s, 'alive') == 1
 end
 
 -- A session ends: what it holds goes back with the next work, which is due at once. Its replies stay
 -- for as long as it might have lived: what it asks again has been done, and is not to be done again.
 local function drop(s, how)
-    local theirs = named('session:' .. s)
+    local theirs = base .. ':session:' .. s
     local ttl = call('HGET', theirs, 'ttl')
     if how == '3' then
         call('UNLINK', theirs)
@@ -484,18 +499,17 @@ local function grant(e, duration, s, name)
     }
     e.version, e.attempts = 0, 0
     admit(e, f)
-    call('ZADD', named('leases:' .. s), m.number, f.number)
     return f
 end
 
 -- A copy in flight ends with the session that got it, or no longer does.
 local function bind(f)
-    if not f.bound then call('ZADD', named('bound:' .. f.session), tonumber(f.number, 16), f.number) end
+    if not f.bound then call('ZADD', base .. ':bound:' .. f.session, tonumber(f.number, 16), f.number) end
     f.bound = true
 end
 
 local function unbind(f)
-    if f.bound then call('ZREM', named('bound:' .. f.session), f.number) end
+    if f.bound then call('ZREM', base .. ':bound:' .. f.session, f.number) end
     f.bound = false
 end
 
@@ -570,7 +584,6 @@ end
 local function land(e, f)
     call('HDEL', named('fly'), f.number)
     if f.deadline then unschedule('0' .. f.number) end
-    call('ZREM', named('leases:' .. f.session), f.number)
     unbind(f)
     dismiss(e, f)
 end
@@ -626,10 +639,29 @@ end
 
 -- What every operation does first and last --------------------------------------------------------
 
+-- Collects copies in flight, in the order of their grants: there is no index of them, for it would cost
+-- every grant. `m.cursor` is '' when it is done. False if it is not, within this call.
+local function find_flights(is_wanted, list)
+    while m.cursor ~= '' do
+        if left <= 0 then return false end
+        local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 200)
+        for i = 1, #page[2], 2 do
+            local n = page[2][i]
+            if is_wanted(flight_of(n)) then call('ZADD', named(list), tonumber(n, 16), n) end
+        end
+        left = left - 10 - #page[2] / 10
+        m.cursor = page[1] ~= '0' and page[1] or ''
+    end
+    return true
+end
+
 -- A session ends: its reserved copies, its leases without end (or all of them) go back to the front,
 -- the latest granted first, and its calls leave. False if there is more than is done at once.
 local function end_session(s, everything)
-    local mine = named((everything and 'leases:' or 'bound:') .. s)
+    local mine = everything and named('leaving') or base .. ':bound:' .. s
+    if everything and not find_flights(function(f) return f.session == s end, 'leaving') then
+        return false
+    end
     while true do
         local n = call('ZRANGE', mine, -1, -1)[1]
         if not n then break end
@@ -638,8 +670,9 @@ local function end_session(s, everything)
         local f = flight_of(n)
         if f.call ~= '' then unschedule('4' .. f.call) end
         GiveBack(f, 'head', 0)
+        if everything then call('ZREM', mine, n) end
     end
-    local calls = named('calls:' .. s)
+    local calls = base .. ':calls:' .. s
     while call('EXISTS', calls) == 1 do
         if left <= 0 then return false end
         local some = call('HSCAN', calls, 0, 'COUNT', 100)[2]
@@ -655,16 +688,23 @@ local function end_session(s, everything)
             forget_call(c)
         end
     end
+    if everything then m.cursor = '0' end
     return true
 end
 
 -- What is due is carried out, in the order of time, leases first. Says whether that is all, and
 -- whether there was anything.
 local function Reaped()
+    if now < m.soonest then return true, false end
     local anything = false
     while true do
-        local what = call('ZRANGEBYSCORE', named('due'), '-inf', now, 'LIMIT', 0, 1)[1]
-        if not what or left <= 0 then return not what, anything end
+        local head = call('ZRANGE', named('due'), 0, 0, 'WITHSCORES')
+        local what, when = head[1], head[1] and number(head[2]) or INF
+        if when > now then
+            m.soonest = when
+            return true, anything
+        end
+        if left <= 0 then return false, anything end
         anything, left = true, left - 1
         local kind, which = string.sub(what, 1, 1), string.sub(what, 2)
         if kind == '0' then
@@ -721,13 +761,7 @@ local function close_on()
             local fine = kind == 'drain' and m.drained or kind == 'join' and m.joined
             wake(call_of(found), fine and 'done' or 'ended')
         elseif m.cursor ~= '' then
-            -- The copies in flight, to be given back in the order of their grants.
-            local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 100)
-            for i = 1, #page[2], 2 do
-                call('ZADD', named('ending'), tonumber(page[2][i], 16), page[2][i])
-            end
-            left = left - #page[2] / 2
-            m.cursor = page[1] ~= '0' and page[1] or ''
+            find_flights(function() return true end, 'ending')
         elseif call('EXISTS', named('ending')) == 1 then
             local f = flight_of(call('ZPOPMAX', named('ending'))[1])
             if f.call ~= '' then
@@ -738,14 +772,11 @@ local function close_on()
             end
             GiveBack(f, 'head', 0)
         elseif call('SCARD', named('late')) > 0 then
-            -- No lease is live any more, so all that falls due, but for sessions, are these.
-            if call('EXISTS', named('ripening')) == 0 then
-                call('ZRANGESTORE', named('ripening'), named('due'), 0, -1)
-            end
-            local what = call('ZPOPMIN', named('ripening'))[1]
-            if string.sub(what, 1, 1) == '1' then Ripen(entry_of(string.sub(what, 16))) end
+            local e = entry_of(call('SPOP', named('late')))
+            call('ZADD', named('ripening'), e.time, hex(e.version) .. e.key)
+        elseif call('EXISTS', named('ripening')) == 1 then
+            Ripen(entry_of(string.sub(call('ZPOPMIN', named('ripening'))[1], 15)))
         else
-            call('UNLINK', named('ripening'))
             m.phase = 'closed'
             return
         end
@@ -800,7 +831,12 @@ local function ring(answered)
         return
     end
     if m.ringer == '' or (answered and m.ringer == session) then
-        m.ringer = m.ringer ~= '' and m.ringer or call('ZRANGE', named('waiting'), -1, -1)[1]
+        if m.ringer == '' then
+            for _, heir in ipairs(call('ZREVRANGE', named('waiting'), 0, 9)) do
+                if m.ringer == '' and is_alive(heir) then m.ringer = heir end
+            end
+            if m.ringer == '' then return end  -- those that are there are about to end
+        end
         m.alarm, sooner = INF, soonest()
     end
     if sooner < m.alarm then
@@ -1024,8 +1060,8 @@ local function Open(schema, maxsize, ttl, claim, publish)
     if m.schema ~= schema then return {'refused', 'schema', m.schema} end
     if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
     m.claim, m.publish = number(claim), publish or 'PUBLISH'
-    call('HSET', named('session:' .. session), 'alive', 1, 'ttl', ttl, 'done', 0)
-    call('PERSIST', named('session:' .. session))
+    call('HSET', base .. ':session:' .. session, 'alive', 1, 'ttl', ttl, 'done', 0)
+    call('PERSIST', base .. ':session:' .. session)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     return {'ok', m.id, text(now)}
 end
@@ -1036,11 +1072,11 @@ local function make(schema, maxsize)
     m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
     m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
     m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
-    m.drained, m.joined, m.cursor = false, false, ''
+    m.drained, m.joined, m.cursor, m.soonest = false, false, '0', INF
 end
 
 local function Hello(ttl, ...)
-    call('HSET', named('session:' .. session), 'ttl', ttl)
+    call('HSET', base .. ':session:' .. session, 'ttl', ttl)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     local reply = {'ok', text(now), 'inf'}
     for _, name in ipairs({...}) do
@@ -1087,7 +1123,7 @@ end
 local function InflightKeys(cursor)
     local some = call('HSCAN', named('fly'), cursor, 'COUNT', 500)
     local reply = {'ok', some[1]}
-    for i = 2, #some[2], 2 do reply[#reply + 1] = (cmsgpack.unpack(some[2][i])) end
+    for i = 2, #some[2], 2 do reply[#reply + 1] = (unpacked(some[2][i])) end
     return reply
 end
 
@@ -1210,7 +1246,7 @@ local function carry_out(op, args)
         reply = OPERATIONS[op](unpack(args, 5))
         Served()
     end
-    local alarm = whole and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
+    local alarm = whole and alive and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
     repeat
         if dropped then
             dropped = false
@@ -1232,14 +1268,16 @@ local function forget_replies(mine, done, arrived)
 end
 
 local function run(keys, args)
-    call, base, session, request = redis.call, keys[1], args[1], args[2]
+    call, packed_as, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
+    base, session, request = keys[1], args[1], args[2]
     now, left, sooner, dropped, alive = clock(args), BUDGET, INF, false, true
-    local op, mine = args[4], named('session:' .. session)
+    local op, mine = args[4], base .. ':session:' .. session
+    if base ~= names_of then names, names_of = {}, base end
     load_meta()
     local kept
     if request ~= '0' then
         kept = call('HMGET', mine, 'alive', 'done', request)
-        if kept[3] then return cmsgpack.unpack(kept[3]) end
+        if kept[3] then return unpacked(kept[3]) end
         if op == 'open' then
             if not m.phase then make(args[5], args[6]) end
         elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
@@ -1250,7 +1288,7 @@ local function run(keys, args)
     local reply = carry_out(op, args)
     if kept and reply[1] ~= 'again' and reply[1] ~= 'gone' and reply[1] ~= 'refused'
         and op ~= 'bye' then
-        call('HSET', mine, request, cmsgpack.pack(reply))
+        call('HSET', mine, request, packed_as(reply))
         forget_replies(mine, tonumber(kept[2] or 0), tonumber(args[3]))
     end
     keep_meta()

@@ -71,9 +71,8 @@ class RedisStore:
         self._move(self._source.next())
 
     def send(self, request: Request) -> None:
-        if request.sent == 0:
-            self._order += 1
-            request.order = self._order
+        self._order += 1
+        request.order = self._order
         if self._ready:
             self._transmit(request)
         else:
@@ -127,19 +126,19 @@ class RedisStore:
             self._confirm()
 
     def part(self) -> None:
-        self._ready = False
-        self._pending.clear()
         link, self._link = self._link, None
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if link is not None:
-            link.part(self)
+            self.link_down(link.part(self))
+        self._pending.clear()
 
     async def leave(self) -> None:
         link = self._link
+        assert link is not None
         self.part()
-        if link is not None:
-            await link.parted()
+        await link.parted()
 
     # -- finding the server ------------------------------------------------------------------
 
@@ -149,7 +148,6 @@ class RedisStore:
         link, self._link = self._link, None
         if link is not None:
             self.link_down(link.part(self))
-        self._trouble = ""
         self.channel = f"{self.base}:{self._owner.session}".encode()
         self._link = link_to(self._loop, self._source, address)
         self._link.join(self)
@@ -194,8 +192,15 @@ class RedisStore:
             self._owner.failed(request, self._not_confirmed("the connection was lost"))
 
     def unreachable(self) -> None:
-        if len(self._source.known) > 1:
-            self._move(self._source.next())  # a node has failed: another may have its slots by now
+        if len(self._source.known) > 1 and self._timer is None:
+            self._timer = self._loop.call_later(PAUSE, self._look_elsewhere)
+
+    def _look_elsewhere(self) -> None:
+        """A node has failed: another may have its slots by now, or know who has."""
+        self._timer = None
+        if self._link is not None and not self._link.up:
+            self._trouble = self._link.why
+            self._move(self._source.next())
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -210,17 +215,19 @@ class RedisStore:
             head = ("FCALL", FUNCTION if op == "put" else f"{FUNCTION}_oom")
         session, number, args = request.session, request.number, request.args
         if op == "open":
-            args = (*args, "SPUBLISH" if link.clustered else "PUBLISH")
+            args = (*args, "SPUBLISH" if link.sharded else "PUBLISH")
         data = packed(*head, 1, self.base, session, number, owner.done(), op, *args)
         link.write(data, self, request)
 
     def reply(self, command: Any, reply: Any) -> None:
         if type(reply) is list and isinstance(command, Request):
+            if command is self._greeting and reply[0] == b"again":
+                self._transmit(command)  # ahead of what is held back
+                return
             self._owner.answered(command, reply)
-            if command is self._greeting:
+            if command is self._greeting:  # and the session is open
                 self._greeting = None
-                if self._owner.opened:
-                    self._flow()
+                self._flow()
         elif isinstance(command, Request):
             self._error(command, str(reply))
         elif isinstance(command, list):
@@ -230,7 +237,7 @@ class RedisStore:
 
     def _flow(self) -> None:
         """The session is open: send what was held back."""
-        self._ready = True
+        self._ready, self._trouble = True, ""
         pending, self._pending = self._pending, []
         for request in pending:
             self._transmit(request)
@@ -286,7 +293,6 @@ class RedisStore:
 
     def _again(self, elsewhere: bool) -> None:
         self._timer = None
-        self._trouble = ""
         if elsewhere and self._link is not None:
             self._link.lose("the server is no primary any more")
         elif self._link is not None and self._greeting is None:

@@ -185,8 +185,7 @@ class Link:
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if out:
-            self.commands.write(b"".join(out))
+        self.commands.write(b"".join(out))
 
     def _reply(self, reply: Any) -> None:
         tenant, command = self._expected.popleft()
@@ -205,11 +204,16 @@ class Link:
     # -- what the server says --------------------------------------------------------------
 
     def _verb(self, verb: str) -> str:
-        return f"S{verb}" if self.clustered else verb
+        return f"S{verb}" if self.sharded else verb
 
     @property
     def clustered(self) -> bool:
         return self.info.get("cluster_enabled") == "1"
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a channel belongs to a node of a cluster, as a key does."""
+        return self.clustered and not self.info.get("redis_version", "").startswith(("5.", "6."))
 
     def subscribe(self, tenant: Tenant) -> None:
         self._subscribing.append((tenant, tenant.channel))
