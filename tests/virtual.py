@@ -47,9 +47,15 @@ class VirtualLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         before = signal.signal(number, lambda *_: self.call_soon(callback, *arguments))
         self.signals.setdefault(number, before)
 
+    def remove_signal_handler(self, number: int) -> bool:
+        if number not in self.signals:
+            return False
+        signal.signal(number, self.signals.pop(number))
+        return True
+
     def close(self) -> None:
-        for number, before in self.signals.items():
-            signal.signal(number, before)
+        for number in [*self.signals]:
+            self.remove_signal_handler(number)
         super().close()
         assert self.complaints == [], self.complaints
 

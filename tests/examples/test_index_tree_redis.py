@@ -49,7 +49,7 @@ def test_nothing_is_lost_to_killed_processes_and_a_killed_server(tree: Path) -> 
 def test_a_wrong_digest_is_found(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(index_tree_redis, "plain_digest", lambda path: "another")
+    monkeypatch.setattr(index_tree_redis, "digest", lambda path: "another")
     with pytest.raises(typer.Exit) as left:
         index_tree_redis.main(tree, processes=2, seed=1, work_for="")
     output = capsys.readouterr().out
