@@ -529,12 +529,23 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], int]]:
     os.close(outer)
 
 
-def test_q_quits(typed: Callable[[bytes], int]) -> None:
+def test_q_quits(typed: Callable[[bytes], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = asyncio.Event()
+
+    def read(terminal: int, most: int) -> bytes:
+        heard.set()
+        return real(terminal, most)
+
+    real = os.read
+    monkeypatch.setattr(screen.os, "read", read)
+
     async def main() -> None:
         before = termios.tcgetattr(sys.stdin.fileno())
         async with screen.keys(sys.stdin.fileno()) as quit_:
             assert not termios.tcgetattr(sys.stdin.fileno())[3] & termios.ICANON
             typed(b"x")
+            await heard.wait()
+            assert not quit_.is_set()
             typed(b"Q")
             await quit_.wait()
         assert termios.tcgetattr(sys.stdin.fileno()) == before

@@ -6,6 +6,7 @@ look at the state, and each refusal.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import inf, nan
 from typing import Any
 
@@ -102,6 +103,16 @@ def test_what_is_seen_when_time_has_passed(pair: Pair) -> None:
     assert pair.do("available_keys", 3.0) == {"a", "b", "c"}
     assert pair.do("inflight_keys", 5.0) == set()
     assert pair.do("qsize", 5.0) == 5
+
+
+@pytest.mark.req("STAT-1", "STAT-2", "STAT-5")
+@pytest.mark.parametrize("now", [1.0, 4.0, 9.0])
+def test_what_is_counted(pair: Pair, now: float) -> None:
+    assert pair.do("take", "x", None, None, 0.5) == "waits"
+    shown = asdict(pair.machine.stats(now))
+    assert shown == pair.model.stats(now)
+    assert (shown["puts"], shown["waiting_takes"], shown["releases"]) == (6, 1, 1)
+    assert shown["oldest_available_age"] == now
 
 
 @pytest.mark.parametrize(
