@@ -488,7 +488,15 @@ async def test_a_program_that_does_not_answer_is_said_to_be_busy() -> None:
     await watching
 
 
-async def test_it_quits_between_two_frames() -> None:
+@pytest.mark.parametrize("is_told_of_sizes", [True, False])
+async def test_it_quits_between_two_frames(
+    monkeypatch: pytest.MonkeyPatch, is_told_of_sizes: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    if not is_told_of_sizes:
+        monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
     quit_ = asyncio.Event()
     source = Script(frame(queue_seen()))
     watching = asyncio.create_task(screen.watch(source, Terminal().console, 100.0, quit_))
