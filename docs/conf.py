@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
         "py:(class|exc|obj)",
         r"(bool|float|int|str|set|list|tuple|None|\w*Error|Exception|Generic|property)",
     ),
-    ("py:class", r"(leasedkeyq\.\w+\.)?(K|V|V_co)"),
+    ("py:class", r"(leasedkeyq\.\w+\.)?(K|V|V_co|Server|Durability)"),
     ("py:(class|obj)", r"leasedkeyq\.(jobs|workers)\.\w+|Jobs\.job"),  # protocols, not exported
 ]
 

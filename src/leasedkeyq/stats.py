@@ -28,8 +28,8 @@ class Stats:
     longest; to be updated makes it no younger, and one that is released to the front counts as
     long as the one behind it. ``oldest_lease_age``: how long the lease is held that was granted
     first. They are None if there is none. They are exact for all that came after the first
-    `stats` of the queue. What came before, while nothing was timed and no observer looked, is taken
-    to have come when the clock was last read: such an age may be too high, and is never too low.
+    ``stats()`` of the queue. What came before, while nothing was timed and no observer looked, is
+    taken to have come when the clock was last read: such an age may be too high, never too low.
     """
 
     available: int

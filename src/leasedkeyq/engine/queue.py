@@ -550,7 +550,7 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
         return drained
 
     async def close_for_all(self) -> None:
-        """Close the queue itself, as `LeasedKeyQueue.close` does: for all clients.
+        """Close the queue itself, as ``LeasedKeyQueue.close`` does: for all clients.
 
         Introspection still works. Raises QueueUnavailableError. Spec: ``Close``.
         """

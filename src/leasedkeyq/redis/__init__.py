@@ -22,7 +22,7 @@ _DURABILITY: Final = (None, "fsync", "replica")
 
 
 class RedisLeasedKeyQueue(EngineQueue[K, V], Generic[K, V]):
-    """`LeasedKeyQueue`, on a server, under a name: whoever knows both works with the same queue.
+    """``LeasedKeyQueue``, on a server, under a name: whoever knows both works with the same queue.
 
     ``server``: a URL (``redis://``, ``rediss://``, ``unix://``), a ``redis.asyncio.Redis``, also
     one of a Sentinel's, or a ``redis.asyncio.RedisCluster``; of a client its configuration is used,
