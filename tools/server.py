@@ -26,9 +26,9 @@ from redis.retry import Retry
 PATIENCE = 60  # seconds: for what takes a fraction of one, on a machine that is busy
 LOOPBACK = "127.0.0.1"
 
-# Runs the server and prints its process id. When nobody holds the other end of stdin any more it kills
-# the server, and leaves nothing behind.
-# Once the server has ended so does this, and a process that has its number by then is left alone.
+# Runs the server and prints its process id. When nobody holds the other end of stdin any more it
+# kills the server, and leaves nothing behind. Once the server has ended so does this, and a process
+# that has its number by then is left alone.
 KEEPER = """
 exec 3<&0
 folder=$1
