@@ -235,6 +235,20 @@ async def a_failover(port: int, name: str, primary: Server, replica: Server) -> 
         await primary_client.aclose()
 
 
+async def test_the_old_connection_is_ended_before_the_new_one_is_used(
+    alone: Server, name: str
+) -> None:
+    def killed() -> bool:
+        return b"cmdstat_client|kill:calls=1," in alone.ask("INFO", "commandstats")
+
+    async with Queue(alone.url, name) as queue:
+        assert not killed()
+        queue._store._link.lose("as if it had been")
+        await queue.put("key", 1)
+        assert killed()
+        assert queue._store.connects == 2
+
+
 async def test_two_clients_load_the_machine_at_once(alone: Server, name: str) -> None:
     queues = [Queue(alone.url, name) for _ in range(2)]
     # Not in one loop, where they would share the connections.
@@ -327,6 +341,19 @@ def test_errors_of_the_server(store: Any) -> None:
     assert store._link.written[-1][0] == "write"
     store._loaded(ReplyError("ERR Library 'leasedkeyq2' already exists"))
     assert store._link.written[-1] == ("subscribe", store)
+
+
+def test_what_is_sent_again_keeps_its_order_and_a_greeting_is_not_sent_again(store: Any) -> None:
+    first, second, third = (Request(op, (), None) for op in ("first", "second", "third"))
+    store.send(first)
+    store.send(second)
+    store.greet()
+    store.subscribed(None)
+    store.send(third)
+    greeting = store._greeting
+    store.link_down([second, greeting, first])  # in whatever order they were under way
+    assert store._pending == [first, second, third]
+    assert greeting.answered
 
 
 def test_without_a_link_there_is_nothing_to_say(store: Any) -> None:
