@@ -26,16 +26,17 @@ from redis.retry import Retry
 PATIENCE = 60  # seconds: for what takes a fraction of one, on a machine that is busy
 LOOPBACK = "127.0.0.1"
 
-# Runs the server, prints its process id, and kills it when nobody holds the other end of stdin.
-# Once the server has ended so does this, and a process that has its number by then is left alone.
+# Runs the server and prints its process id. When nobody holds the other end of stdin any more it
+# kills the server, and leaves nothing behind. Once the server has ended so does this, and a process
+# that has its number by then is left alone.
 KEEPER = """
 exec 3<&0
-log=$1
+folder=$1
 shift
-"$@" </dev/null >"$log" 2>&1 &
+"$@" </dev/null >"$folder/log" 2>&1 &
 server=$!
 echo $server
-{ read gone <&3; kill -9 $server; } >/dev/null 2>&1 &
+{ read gone <&3; rm -rf "$folder"; kill -9 $server; } >/dev/null 2>&1 &
 wait $server
 kill $!
 """
@@ -133,7 +134,7 @@ class Server:
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         self.process = subprocess.Popen(
-            ["sh", "-c", KEEPER, "keeper", self.log, *command],
+            ["sh", "-c", KEEPER, "keeper", self.folder, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

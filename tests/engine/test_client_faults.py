@@ -367,7 +367,9 @@ async def test_the_word_may_come_before_the_answer() -> None:
     await ticks(1)
     store_of(queue).clear = (0.0, running().time() + 1)  # answers are late
     await other.put("key", 1)
+    begun = running().time()
     assert (await getting)[0] == "key"
+    assert running().time() - begun < 2, "not as late as the next hello"
     await other.close()
     await queue.close()
 
@@ -900,3 +902,101 @@ async def test_leases_may_be_for_ever() -> None:
     _, _, lease = await queue.get()
     assert queue.deadline_nowait(lease) == inf
     await queue.close()
+
+
+@virtually
+async def test_a_cancel_that_comes_too_late_cancels_nothing_else() -> None:
+    """The number of the call that left is that of another in the next session."""
+    queue = local_queue()
+    leaving = asyncio.create_task(queue.take("a"))
+    staying = asyncio.create_task(queue.take("c"))
+    await now_or_later()
+    assert min(queue._calls) == 1
+    store_of(queue).travel = lambda: 0.1
+    leaving.cancel()
+    await ticks(2)
+    store_of(queue).engine.drop(queue.session)
+    await asyncio.sleep(1)
+    assert [*queue._calls] == [1]
+    assert (await queue.stats())["takers"] == 1
+    await queue.put("c", 1)
+    assert (await staying)[0] == "c"
+    await queue.close()
+
+
+@virtually
+async def test_a_lease_starts_when_the_call_resumes() -> None:
+    queue = local_queue()
+    getting = asyncio.create_task(queue.get(lease_timeout=5))
+    await asyncio.sleep(10)
+    await queue.put("key", 1)
+    _, _, lease = await getting
+    assert lease.attempt == 1
+    assert queue.deadline_nowait(lease) == pytest.approx(running().time() + 5, abs=0.01)
+    await queue.close()
+
+
+@virtually
+async def test_what_was_never_sent_is_done_under_the_next_session_however_old_it_is() -> None:
+    queue = local_queue(session_ttl=4, unavailable_timeout=60)
+    store = store_of(queue)
+    await queue.start()
+    store.down = True
+    store.cut(inf)
+    putting = asyncio.create_task(queue.put("key", 1))
+    await asyncio.sleep(10)
+    del store.engine.visitors[queue.session]
+    store.down = False
+    store.connect()
+    await putting
+    assert await queue.available_keys() == {"key"}
+    await queue.close()
+
+
+@virtually
+async def test_a_timeout_waits_half_a_second_for_its_last_answer() -> None:
+    queue = local_queue(unavailable_timeout=10)
+    store = store_of(queue)
+    await queue.start()
+    store.travel = lambda: 1000
+    begun = running().time()
+    with pytest.raises(TimeoutError):
+        await queue.get(1)
+    assert running().time() - begun == pytest.approx(1.5, abs=0.01)
+    store.travel = lambda: 0
+    store.cut()
+    await queue.close()
+
+
+@virtually
+async def test_a_deadline_is_reckoned_from_when_it_was_asked_for() -> None:
+    queue = local_queue(travel=lambda: 0.5, unavailable_timeout=100)
+    await queue.put("key", 1)
+    begun = running().time()
+    _, _, lease = await queue.get(lease_timeout=10)
+    assert queue.deadline_nowait(lease) == begun + 10
+    begun = running().time()
+    await queue.extend(lease, 20)
+    assert queue.deadline_nowait(lease) == begun + 20
+    # What has run out by this clock stays so, whatever is heard later.
+    extending = asyncio.create_task(queue.extend(lease, 100))
+    await asyncio.sleep(0.6)  # it has arrived there, and the answer is under way
+    jump(30)
+    with pytest.raises(LeaseExpiredError):
+        queue.deadline_nowait(lease)
+    await extending
+    with pytest.raises(LeaseExpiredError):
+        queue.deadline_nowait(lease)
+    await queue.close()
+
+
+def test_a_token_has_one_form() -> None:
+    tokens = module("engine.leases").Tokens("0123456789abcdef")
+    token = tokens.token(4711)
+    assert tokens.number(token) == 4711
+    assert tokens.number(tokens.token(2**62 - 1)) == 2**62 - 1
+    assert tokens.token(9) < tokens.token(10) < tokens.token(2**61)
+    for wrong in (token.replace("-", "", 4), token + "-", token[:-5] + "-" + token[-5:], "", None):
+        assert tokens.number(wrong) is None
+    shifted = token[:23] + token[24:30] + "-" + token[30:]
+    assert tokens.number(shifted) is None

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from hiredis import ReplyError
+from redis.asyncio import RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
@@ -235,6 +237,43 @@ async def a_failover(port: int, name: str, primary: Server, replica: Server) -> 
         await primary_client.aclose()
 
 
+async def test_the_old_connection_is_ended_before_the_new_one_is_used(
+    alone: Server, name: str
+) -> None:
+    def killed() -> bool:
+        return b"cmdstat_client|kill:calls=1," in alone.ask("INFO", "commandstats")
+
+    async with Queue(alone.url, name) as queue:
+        assert not killed()
+        queue._store._link.lose("as if it had been")
+        await queue.put("key", 1)
+        assert killed()
+        assert queue._store.connects == 2
+
+
+async def test_queues_of_a_cluster_are_found_by_any_of_its_nodes() -> None:
+    """By a client of redis-py that knows one of them, and by the URL of one."""
+    with servers.Cluster() as nodes:
+        known = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", nodes.url.rpartition(":")[2])])
+        for number in range(6):
+            async with Queue(known, f"{number}") as here, Queue(nodes.url, f"{number}") as there:
+                getting = asyncio.create_task(there.get())
+                while (await here.stats())["waiting"] != 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                await here.put("key", number)
+                assert (await getting)[1] == number
+        assert {node.ask("DBSIZE") > 0 for node in nodes.nodes} == {True}
+        # While the node that has a queue is gone, the others are asked; and it is found again.
+        async with Queue(known, "0", unavailable_timeout=PATIENCE) as queue:
+            await queue.start()
+            node = nodes.nodes[nodes.owner(nodes.slot("lkq:{0}"))]
+            await asyncio.to_thread(node.kill)
+            putting = asyncio.create_task(queue.put("more", 1))
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(node.start)
+            await putting
+
+
 async def test_two_clients_load_the_machine_at_once(alone: Server, name: str) -> None:
     queues = [Queue(alone.url, name) for _ in range(2)]
     # Not in one loop, where they would share the connections.
@@ -327,6 +366,45 @@ def test_errors_of_the_server(store: Any) -> None:
     assert store._link.written[-1][0] == "write"
     store._loaded(ReplyError("ERR Library 'leasedkeyq2' already exists"))
     assert store._link.written[-1] == ("subscribe", store)
+
+
+def test_what_is_sent_again_keeps_its_order_and_a_greeting_is_not_sent_again(store: Any) -> None:
+    first, second, third = (Request(op, (), None) for op in ("first", "second", "third"))
+    store.send(first)
+    store.send(second)
+    store.greet()
+    store.subscribed(None)
+    store.send(third)
+    greeting = store._greeting
+    store.link_down([second, greeting, first])  # in whatever order they were under way
+    assert store._pending == [first, second, third]
+    assert greeting.answered
+
+
+def test_a_put_that_is_not_confirmed(store: Any) -> None:
+    store._durable = "replica"
+    puts = [Request("confirm", (), None) for _ in range(4)]
+    store.confirm(puts[0])
+    store.confirm(puts[1])  # for the next
+    (batch,) = [command for *_, command in store._link.written]
+    assert batch == puts[:1]
+    store.reply(batch, 0)
+    assert "not confirmed in time" in str(store._owner.said.pop()[1])
+    store.confirm(puts[2])
+    store.link_down([store._link.written[-1][-1]])
+    assert [op for op, _ in store._owner.said] == ["confirm"] * 2
+    assert all("the connection was lost" in str(error) for _, error in store._owner.said)
+
+
+def test_the_greeting_may_be_put_off(store: Any) -> None:
+    store.greet()
+    store.subscribed(None)
+    greeting = store._greeting
+    store.reply(greeting, ReplyError("LOADING wait"))
+    assert (greeting.answered, store._greeting, store._pending) == (True, None, [])
+    assert store._timer is not None
+    store.part()  # and nothing is tried again
+    assert store._timer is None
 
 
 def test_without_a_link_there_is_nothing_to_say(store: Any) -> None:
@@ -443,8 +521,19 @@ async def test_what_comes_for_those_who_left_goes_nowhere(link: Any) -> None:
     link.join(stays_too)
     link.up = False
     link.move(stays_too, b"another")
+    link._expected.extend([(stays, "command"), (wire._NOBODY, None), (None, asked)])
+    await link._end()
+    assert stays.said[-1] == ("link_down", ["command"])
     assert link.tenants[b"another"] is stays_too
     link.tenants.clear()
+
+
+async def test_nobody_waits_for_an_answer_on_a_connection_that_is_lost(link: Any) -> None:
+    asking = asyncio.create_task(link._answered("PING"))
+    await asyncio.sleep(0)
+    link.lose("the cable was pulled")
+    with pytest.raises(EOFError, match="cable"):
+        await asking
 
 
 async def test_ears_that_hear_nothing_any_more_are_replaced(link: Any) -> None:

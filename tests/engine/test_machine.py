@@ -461,3 +461,18 @@ def paged(queue: Queue, look: str) -> list[str]:
         found += page
         if cursor == "0":
             return found
+
+
+# -- values that meet in a bounded queue
+
+
+def test_a_copy_beside_others_needs_a_slot(wire: Wire) -> None:
+    queue = Queue(wire, maxsize=1)
+    queue.open("A")
+    put(queue, "A", "k")
+    queue.do("A", "get", 0, FOREVER)
+    assert queue.do("A", "put", "k", "v", "buffer", 0, 0) == ["timeout"]
+    assert queue.do("A", "put", "k", "v", "defer", 0, 0) == ["ok"]
+    assert queue.do("A", "put", "k", "w", "buffer", 0, 0) == ["timeout"]
+    assert queue.do("A", "ack", 1000, "k") == ["ok"]
+    assert queue.look("peek", "k") == ["ok", "v"]

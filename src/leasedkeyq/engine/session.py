@@ -171,7 +171,6 @@ class Session:
         word: bytes = reply[0]
         if word == b"again":  # more is due than is done in one step: it goes on with the next
             self._counts["again"] += 1
-            request.sent = 0
             self._store.send(request)
             return
         if request.answered:
@@ -324,7 +323,6 @@ class Session:
         """The engine will not have this client. The next operation tries again."""
         calls = [call for call in self._calls.values() if call.answered]
         waiting = [request for request in self._asked if not request.answered] + calls
-        self._asked.clear()
         self._entered = self.opened = False
         self._store.part()
         self._still()
@@ -531,7 +529,7 @@ class Session:
             return
         if isinstance(request, Call) and request.op != "put" and request.wait > 0 and self.known:
             return  # it would wait anyway
-        withdrawn = request.sent == 0 and self._store.withdraw(request)
+        withdrawn = self._store.withdraw(request)
         error = self._unavailable(self._store.trouble, "not done" if withdrawn else "unknown")
         if withdrawn:
             self.failed(request, error)
