@@ -59,6 +59,7 @@ for key, packed in pairs(hashed('keys')) do
     hold('R1', s ~= 'ABSENT', key .. ' is known and absent')
     hold('R1', (line[key] ~= nil) == (LINED[s] or false), key .. ' in the line')
     hold('R1', (late[key] or false) == (LATE[s] or false), key .. ' delayed')
+    hold('R3', leases[key] == 1 or lease[key] == '', key .. ' has a lease by name')
     hold('R1', (leases[key] > 0) == not ALONE[s], key .. ' in flight')
     if line[key] then in_line = in_line + 1 end
     if late[key] then n_late = n_late + 1 end

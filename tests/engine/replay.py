@@ -98,7 +98,7 @@ def alike(thing: Any) -> Any:
 def replay(make: Any, graph: Graph, *, share: int = 1, explain: bool = True) -> Count:
     """Every step of a model; DiffersError where one goes wrong, with the way there if wanted.
 
-    `share`: in each so manieth state the refused calls are made.
+    `share`: in each so manieth state the refused calls are made, and the invariants checked.
     """
     count = Count()
     wrongs: list[tuple[Step, str]] = []
@@ -106,10 +106,14 @@ def replay(make: Any, graph: Graph, *, share: int = 1, explain: bool = True) -> 
     reached = deque([(graph.states[0], start)])
     turn = itertools.count()
 
-    def take(player: Player, step: Step, left: list[Step]) -> None:
+    def take(player: Player, step: Step, left: list[Step], look: bool) -> None:
         twin = forked(player)
         try:
             wrong = carry_out(twin, step, new=True)
+            if look:
+                # Nobody goes on from most of the copies, so nothing else would show what is
+                # amiss in there and not to be seen.
+                twin.engine.check()
         except Exception as raised:  # noqa: BLE001 (whatever it is, it is wrong)
             wrong = repr(raised)
         if wrong:
@@ -131,11 +135,12 @@ def replay(make: Any, graph: Graph, *, share: int = 1, explain: bool = True) -> 
         while reached and not wrongs:
             state, player = reached.popleft()
             steps = state.steps
-            if next(turn) % share:
+            look = next(turn) % share == 0
+            if not look:
                 steps = [step for step in steps if step.label is not REFUSED]
             left = [*steps]
             for step in steps:
-                yield partial(take, player, step, left)
+                yield partial(take, player, step, left, look)
 
     while reached and not wrongs:  # there may be more after each time
         start.it._wire.side_by_side(jobs(), WIDTH)

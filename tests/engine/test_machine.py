@@ -393,6 +393,20 @@ def test_a_session_ends_in_parts(queue: Queue) -> None:
     assert queue.line() == KEYS
 
 
+def test_calls_leave_in_parts_and_somebody_sees_to_it(queue: Queue) -> None:
+    queue.open("A")
+    queue.open("B")
+    queue.many("B", *[("get", FOREVER, FOREVER) for _ in range(1500)])
+    assert queue.do("A", "take", "x", FOREVER, 1) == ["wait", "1501", "inf"]
+    assert queue.do("B", "bye") == ["ok"]
+    assert queue.heard("A") == ["alarm 0"]
+    times, reply = again(queue, "A", "tick")
+    assert times >= 5
+    assert reply == ["ok", "inf"]
+    put(queue, "A", "k1")
+    assert queue.line() == ["k1"]
+
+
 # -- alarms
 
 

@@ -325,6 +325,7 @@ local function drop(s, how)
     unschedule((how == '2' and '3' or '2') .. s)
     schedule(how .. s, -INF)
     dropped = true
+    if m.ringer == s then m.ringer = '' end
     if s == session then alive = false end
 end
 
@@ -830,21 +831,17 @@ local function ring(answered)
         m.ringer, m.alarm = '', INF
         return
     end
-    if m.ringer == '' or (answered and m.ringer == session) then
-        if m.ringer == '' then
+    repeat
+        if m.ringer == '' or (answered and m.ringer == session) then
             for _, heir in ipairs(call('ZREVRANGE', named('waiting'), 0, 9)) do
                 if m.ringer == '' and is_alive(heir) then m.ringer = heir end
             end
             if m.ringer == '' then return end  -- those that are there are about to end
+            m.alarm, sooner = INF, soonest()
         end
-        m.alarm, sooner = INF, soonest()
-    end
-    if sooner < m.alarm then
+        if sooner >= m.alarm then return end
         m.alarm = sooner
-        if not (answered and m.ringer == session) then
-            if not tell(m.ringer, 'alarm ' .. until_then(sooner)) then m.ringer = '' end
-        end
-    end
+    until (answered and m.ringer == session) or tell(m.ringer, 'alarm ' .. until_then(sooner))
 end
 
 -- The operations ----------------------------------------------------------------------------------
