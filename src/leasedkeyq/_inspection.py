@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import islice
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from ._checks import leased, text
 from ._phases import Phases
@@ -34,6 +34,8 @@ from ._table import ABSENT, AVAILABLE, DEFERRED, DELAYED, LEASED
 from .errors import InvalidLeaseError, LeaseAlreadyAcknowledgedError, LeaseExpiredError
 from .lease import Lease
 from .stats import Stats
+
+GAPS: Final = 1000  # places of leases that have ended, at which nobody takes offence
 
 
 class Inspection(Phases):
@@ -112,7 +114,7 @@ class Inspection(Phases):
             return len(self._grants)
 
     def stats(self, now: float) -> Stats:
-        """How much there is, what has been, and how old it is. O(1).
+        """How much there is, what has been, and how old it is. O(1), amortised.
 
         What an operation would have to count on top of what it does anyway is not counted, but
         follows: an ack is a grant that has ended in no other way, and a value was replaced if it
@@ -138,12 +140,13 @@ class Inspection(Phases):
                 discards=self._discards,
                 timeouts=self._timeouts,
                 oldest_available_age=self._age([self._returned.first, self._arrived.first], now),
-                oldest_lease_age=self._age([next(iter(self._grants), None)], now),
+                oldest_lease_age=self._age([self._first_grant()], now),
             )
 
     def overview(self, leases: int, now: float) -> Overview:
         """What a person wants to see, with so many of the oldest leases. O(leases)."""
         with self._enter(now):
+            self._first_grant()
             held = [_holding(grant, now) for grant in islice(self._grants, leases)]
             return Overview(self._phase.value, self._maxsize, held)
 
@@ -157,6 +160,20 @@ class Inspection(Phases):
     def _acks(self) -> int:
         ended = self._number - len(self._grants)
         return ended - self._releases - self._expiries - self._recalls
+
+    def _first_grant(self) -> Grant | None:
+        """The oldest copy in flight. O(1), amortised over the grants.
+
+        A dict keeps the places of what was deleted, and the first is found by going through them:
+        so now and then they are given up.
+        """
+        if not self._grants:
+            return None
+        first = next(iter(self._grants))
+        if first.number - self._packed > 2 * len(self._grants) + GAPS:
+            self._packed = first.number
+            self._grants = dict.fromkeys(self._grants)
+        return first
 
     def _age(self, oldest: list[Entry | Grant | None], now: float) -> float | None:
         since = [one.since for one in oldest if one is not None]

@@ -33,6 +33,7 @@ cdef class Moves(Waiting):
     cdef public Py_ssize_t _deferred
     cdef public dict _slots
     cdef public object _issuer
+    cdef public long long _packed
     cdef public long long _version
     cdef public long long _number
     cdef public long long _undelivered

@@ -80,7 +80,7 @@ class Moves(Waiting):
     __slots__ = (
         *("_default", "_maxsize", "_event", "_phase", "_busy", "_ending"),
         *("_keys", "_returned", "_arrived", "_grants", "_items", "_late", "_deferred", "_slots"),
-        *("_issuer", "_version", "_number"),
+        *("_issuer", "_packed", "_version", "_number"),
         *("_undelivered", "_releases", "_expiries", "_recalls", "_discards", "_timeouts"),
     )
 
@@ -103,6 +103,7 @@ class Moves(Waiting):
         self._late = 0  # how many of them are delayed
         self._deferred = 0  # values, which are no items
         self._grants: dict[Grant, None] = {}  # as a set that has an order
+        self._packed = 0  # grants up to this number have no place in it, unless they are live
         self._slots: dict[int, Waiter] = {}  # puts that have a slot reserved, by ticket
         self._version = self._number = 0  # the latest that was given
         # What has been, as far as it follows from nothing else (`Inspection.stats`).

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.subject import LeasedKeyQueue, QueueClosedError, Stats
-from tests.unit.steps import blocked, lease, put_leased
+from tests.unit.steps import blocked, check, lease, put_leased
 from tests.virtual import jump, quiet, ticks
 
 Queue = LeasedKeyQueue[str, Any]
@@ -266,6 +266,31 @@ async def test_it_looks_at_a_closed_queue_too_and_carries_out_what_is_due() -> N
     with pytest.raises(QueueClosedError):
         await queue.put("a", 2)
     assert shown(queue).keys() >= {"available", "expiries", "puts"}
+
+
+@pytest.mark.req("STAT-5", "STAT-7")
+async def test_leases_that_have_ended_are_not_gone_through_for_ever() -> None:
+    queue = Queue()
+    last = None
+    for key in map(str, range(5000)):
+        held = await put_leased(queue, key, 1)
+        if key == "4000":
+            last = held
+            jump(1)
+        else:
+            await queue.ack(held)
+    before = queue._machine._grants
+    assert ages(queue) == (None, 1)
+    assert queue._machine._grants == before
+    assert queue._machine._grants is not before
+    assert last is not None
+    await put_leased(queue, "new", 1)
+    kept = queue._machine._grants
+    assert ages(queue) == (None, 1)
+    assert queue._machine._grants is kept
+    await queue.ack(last)
+    assert ages(queue) == (None, 0)
+    check(queue)
 
 
 @pytest.mark.req("STAT-7")
