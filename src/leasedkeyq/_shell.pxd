@@ -6,7 +6,7 @@ from ._records cimport Outbox, Waiter
 from ._telling cimport Telling
 
 cdef double inf
-cdef object AT_ONCE, NOWAIT, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
+cdef object AT_ONCE, NOWAIT, WAITING, QueueEmpty, QueueFull, WouldWait, InvalidStateError, get_running_loop
 
 
 cdef class Shell(Telling):
@@ -28,6 +28,7 @@ cdef class Shell(Telling):
     @cython.locals(now=double, timed=bint)
     cpdef _resume(self, Waiter waiter)
     cpdef _leave(self, Waiter waiter)
+    cdef _accompany(self, Waiter waiter)
     cdef double _now(self) except? -1
     cdef _check_loop(self)
     @cython.locals(outbox=Outbox, waiter=Waiter)

@@ -23,7 +23,7 @@ from weakref import ref
 from ._checks import AT_ONCE, InFlightPolicy, text
 from ._machine import Machine
 from ._moves import Delivery
-from ._records import Event, Overview, Waiter
+from ._records import WAITING, Event, Overview, Waiter
 from ._telling import Telling
 from ._waiting import NOWAIT, WouldWait
 from .lease import Lease
@@ -155,7 +155,7 @@ class Shell(Telling):
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
-                waiter.caller = self._loop.create_future()
+                self._accompany(waiter)
             return waiter
         finally:
             if self._outbox.changed:
@@ -172,7 +172,7 @@ class Shell(Telling):
         try:
             call = self._machine.get(timeout, lease_timeout, now)
             if type(call) is Waiter:
-                call.caller = self._loop.create_future()
+                self._accompany(call)
             return call
         finally:
             if self._outbox.changed:
@@ -183,7 +183,7 @@ class Shell(Telling):
         try:
             call = self._machine.take(key, timeout, lease_timeout, now)
             if type(call) is Waiter:
-                call.caller = self._loop.create_future()
+                self._accompany(call)
             return call
         finally:
             if self._outbox.changed:
@@ -195,11 +195,21 @@ class Shell(Telling):
         try:
             outcome = operation(*arguments, now)
             if isinstance(outcome, Waiter):
-                outcome.caller = self._loop.create_future()
+                self._accompany(outcome)
             return outcome
         finally:
             if self._outbox.changed:
                 self._deliver()
+
+    def _accompany(self, waiter: Waiter) -> None:
+        """Give a call that waits a future, which is done if something has come for it by now.
+
+        (A signal handler or finalizer may have used the queue since the call began to wait.)
+        """
+        future = self._loop.create_future()
+        waiter.caller = future
+        if waiter.outcome is not WAITING and not future.done():
+            future.set_result(None)
 
     def _resume(self, waiter: Waiter) -> Any:
         """The wait of a call is over."""

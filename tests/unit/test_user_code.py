@@ -755,3 +755,20 @@ async def test_a_finalizer_that_runs_just_before_a_call_begins_to_wait_reaches_i
     else:
         assert isinstance(result, QueueClosedError)
     check(queue)
+
+
+async def test_what_comes_before_a_call_has_its_future_wakes_it_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = LeasedKeyQueue[str, int]()
+    loop = asyncio.get_running_loop()
+    create_future = loop.create_future
+
+    def interrupted() -> asyncio.Future[object]:
+        monkeypatch.undo()
+        queue.put_nowait("a", 1)  # as a signal handler does it
+        return create_future()
+
+    monkeypatch.setattr(loop, "create_future", interrupted)
+    key, value, _ = await queue.get(timeout=5)
+    assert (key, value) == ("a", 1)
