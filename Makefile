@@ -63,8 +63,8 @@ conformance: $(TEST)  ## every transition of the specification on the machine, a
 	@$(BIN)/pytest tests/conformance -q $(XDIST) --dist loadgroup
 
 engine: $(TEST)  ## the queue on Redis or Valkey: a real server, real processes, faults of all kinds
-	@$(BIN)/coverage run --data-file=.coverage.engine -m pytest $(CLIENT) -q
-	@$(BIN)/coverage report --data-file=.coverage.engine --include='$(ELSEWHERE)'
+	@$(BIN)/coverage run --data-file=.venv/engine.coverage -m pytest $(CLIENT) -q
+	@$(BIN)/coverage report --data-file=.venv/engine.coverage --include='$(ELSEWHERE)'
 	@$(BIN)/pytest tests/engine $(CLIENT:%=--ignore=%) -q $(XDIST) --dist loadfile
 
 spec: $(TEST)  ## check the TLA+ specification (what did not change is not checked again)
