@@ -41,7 +41,7 @@ help:  # show this list
 run: $(TEST)  ## index a tree with workers that fail on purpose (DIR=folder, ENGINE=redis)
 	@$(BIN)/python -m examples.index_tree$${ENGINE:+_$$ENGINE} $${DIR:+"$$DIR"}
 
-test: $(TEST)  ## check everything, in five minutes
+test: $(TEST)  ## check everything, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
 
 deep: $(DEEP)  ## check it all, for a night, and record the run in docs/assurance/deep.toml
