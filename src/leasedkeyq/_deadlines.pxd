@@ -5,11 +5,8 @@ from ._linkedlist cimport LinkedList, Node
 cdef double inf
 
 
-@cython.final
+
 cdef class Deadline(Node):
-    cdef public object owner
-    cdef public int rank
-    cdef public object number
     cdef public double time
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
+from operator import methodcaller
 from typing import Final
 
 from ._linkedlist import LinkedList, Node
@@ -28,23 +29,18 @@ IDLE_LANES: Final = 16
 
 
 class Deadline(Node):
-    """A time at which something falls due: the owner's lease, wait or delay."""
+    """What can fall due. Each kind of it says what goes first of that which is due at one time."""
 
-    __slots__ = ("number", "owner", "rank", "time")
+    __slots__ = ("time",)
 
-    owner: object
-    rank: int  # of those due at one time, the lower rank goes first,
-    number: int  # and within a rank the lower number
     time: float
 
-    def __init__(self, owner: object, rank: int, number: int) -> None:
-        self.list = None
-        self.owner = owner
-        self.rank = rank
-        self.number = number
+    def order(self) -> tuple[float, int, int]:
+        """Its time, the rank of its kind, and its number among its kind: the lowest goes first."""
+        raise NotImplementedError
 
-    def key(self) -> tuple[float, int, int]:
-        return self.time, self.rank, self.number
+
+in_order: Final = methodcaller("order")
 
 
 class Lane(LinkedList):
@@ -109,7 +105,7 @@ class Deadlines:
                 lane.unlink(lane.first)
             self._correct_top()
         if len(found) > 1:
-            found.sort(key=Deadline.key)
+            found.sort(key=in_order)
         return found
 
     def next(self) -> float:
@@ -142,8 +138,6 @@ class Deadlines:
 
     def clear(self) -> None:
         """Drop every deadline: O(n), without recursion."""
-        for deadline in [*self]:
-            deadline.owner = None  # which leads back to it
         for lane in self._lanes.values():
             lane.clear()
         self._lanes.clear()

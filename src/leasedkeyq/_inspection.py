@@ -14,6 +14,7 @@ from ._phases import Phases
 from ._records import (
     ACKED,
     CLOSED,
+    COME,
     EXPIRED,
     LIVE,
     RESERVED,
@@ -61,20 +62,19 @@ class Inspection(Phases):
     def deadline(self, lease: object, now: float) -> float:
         """When the lease runs out; infinity for never. O(1)."""
         with self._enter(now):
-            deadline = self._asked_about(lease).deadline
-            return inf if deadline is None else deadline.time
+            return self._asked_about(lease).time
 
     def peek(self, key: object, now: float) -> object:
         """The available value of the key, or None. O(1)."""
         with self._enter(now):
             entry = self._keys.find(key)
-            return None if entry is None or entry.list is None else entry.value
+            return entry.value if entry is not None and entry.state.lined else None
 
     def contains(self, key: object, now: float) -> bool:
         """Whether a copy of the key is available. O(1)."""
         with self._enter(now):
             entry = self._keys.find(key)
-            return entry is not None and entry.list is not None
+            return entry is not None and entry.state.lined
 
     def available_keys(self, now: float) -> set[Any]:
         """The keys that have an available copy. O(result)."""
@@ -89,9 +89,8 @@ class Inspection(Phases):
     def delayed_keys(self, now: float) -> set[Any]:
         """The keys whose waiting copy is delayed. O(delays and timed leases)."""
         with self._enter(now):
-            owners = [deadline.owner for deadline in self.deadlines]
-            held = [owner for owner in owners if isinstance(owner, Entry)]
-            return self._keys.distinct([one.key for one in held if one.state is not DEFERRED])
+            held = [one for one in self.deadlines if isinstance(one, Entry)]
+            return self._keys.distinct([one.key for one in held if one.state.late])
 
     def inflight_keys(self, now: float) -> set[Any]:
         """The keys that have a live lease, or a reserved copy. O(leases)."""
@@ -226,7 +225,7 @@ class Inspection(Phases):
     def snapshot(self, now: float) -> Snapshot:
         """The whole state, in the words of the specification. O(n)."""
         with self._enter(now):
-            entries = [*self._keys.values()]
+            entries = [*self._keys]
             delayed = [_held(one) for one in entries if one.state.late]
             deferred = [_held(one) for one in entries if one.state is DEFERRED]
             return Snapshot(
@@ -260,7 +259,9 @@ class Inspection(Phases):
         line = [*self._returned, *self._arrived]
         flight: list[Grant] = []
         waiting = 0
-        for entry in self._keys.values():
+        falls_due = {id(deadline) for deadline in self.deadlines}
+        owners = 0
+        for entry in self._keys:
             chain = [*entry.grants()]
             flight += chain
             state = entry.state
@@ -278,12 +279,10 @@ class Inspection(Phases):
                 assert entry.value is None, "I4"
             assert max(versions, default=0) <= entry.newest <= self._version, "I4"
             waiting += waits and state is not DEFERRED
-            late, timed = state.late, entry.time is not None
-            assert late <= timed <= (late or state is DEFERRED), "I5"
-            if entry.time is not None:
-                assert entry.time.owner is entry, "I5"
-                assert entry.time.list is not None, "I5"
-                assert entry.time.number == entry.version, "I5"
+            timed = entry.time != COME
+            assert state.late <= timed <= state.held, "I5"
+            assert timed == (id(entry) in falls_due), "I5"
+            owners += timed
         assert len(line) + self._late == waiting, "I2"
         assert len(flight) == len(self._grants), "I3"
         assert {*flight} == {*self._grants}, "I3"
@@ -292,14 +291,11 @@ class Inspection(Phases):
         assert self._items == waiting + len(flight) + len(self._slots) <= self._maxsize, "I8"
         for grant in flight:
             assert grant.standing is LIVE, "I3"
-            deadline = grant.deadline
-            if deadline is not None:
-                assert grant.waiter is None, "I5"
-                assert deadline.owner is grant, "I5"
-                assert deadline.list is not None, "I5"
-        owners = sum(entry.time is not None for entry in self._keys.values())
-        owners += sum(grant.deadline is not None for grant in self._grants)
-        assert owners == sum(1 for _ in self.deadlines), "I5"
+            timed = grant.time != inf
+            assert timed <= (grant.waiter is None), "I5"
+            assert timed == (id(grant) in falls_due), "I5"
+            owners += timed
+        assert owners == len(falls_due), "I5"
         if self._phase is CLOSED:
             assert owners == len(self._grants) == len(self._waiters) == self._late == 0, "I9"
             assert not [*self._waits], "I9"
@@ -307,7 +303,7 @@ class Inspection(Phases):
     def _check_calls(self) -> None:
         """I6, I7, I9 and I10. A call that is cancelled may stay until it is met or cleared away."""
         lists = [self._getters, self._putters, self._joiners]
-        lists += [entry.takers for entry in self._keys.values() if entry.takers is not None]
+        lists += [entry.takers for entry in self._keys if entry.takers is not None]
         for calls in lists:
             calls.check_invariants()
             tickets = [waiter.ticket for waiter in calls]
@@ -321,7 +317,7 @@ class Inspection(Phases):
             assert (waiter.outcome, waiter.grant) == (WAITING, None), "I7"
             assert (entry is None) == (waiter.kind != "take"), "I7"
             assert gone or waiter.kind != "get" or empty, "I6"
-            assert gone or entry is None or entry.list is None, "I6"
+            assert gone or entry is None or not entry.state.lined, "I6"
             assert gone or waiter.kind != "put" or self._items >= self._maxsize, "I6"
             assert waiter.kind != "join" or self._items > 0, "I6"
             if self._phase is SHUT:
@@ -333,15 +329,15 @@ class Inspection(Phases):
                 assert (grant.waiter.outcome, grant.waiter.grant) == (RESERVED, grant), "I7"
         for ticket, waiter in self._slots.items():
             assert (waiter.ticket, waiter.outcome) == (ticket, RESERVED), "I7"
-        timed = {id(w.deadline) for w in waiting.values() if w.deadline is not None}
-        assert timed == {id(deadline) for deadline in self._waits}, "I7"
+        timed = {id(waiter.limit) for waiter in waiting.values() if waiter.limit is not None}
+        assert timed == {id(limit) for limit in self._waits}, "I7"
         soonest = min((d.time for d in (*self.deadlines, *self._waits)), default=inf)
         assert self.outbox.alarm <= (soonest if waiting else inf), "I10"
         assert waiting or self.outbox.alarm == inf, "I10"
 
     def _check_counts(self) -> None:
         """I11."""
-        states = [entry.state for entry in self._keys.values()]
+        states = [entry.state for entry in self._keys]
         assert self._late == sum(state.late for state in states), "I11"
         assert self._deferred == sum(state is DEFERRED for state in states), "I11"
         kinds = [waiter.kind for waiter in self._waiters.values()]
@@ -358,7 +354,7 @@ class Inspection(Phases):
         lines = [f"{self._phase.value}, items={self._items}, alarm={self.outbox.alarm}"]
         for name, calls in (("returned", self._returned), ("arrived", self._arrived)):
             lines.append(f"{name}: {[entry.key for entry in calls]}")
-        for entry in self._keys.values():
+        for entry in self._keys:
             grants = [(grant.number, grant.standing.name, grant.value) for grant in entry.grants()]
             lines.append(f"{entry.key!r}: {entry.state.name} {entry.value!r} leases={grants}")
         lines += [f"{wait.kind} {wait.ticket}: {wait.key!r}" for wait in self._waiters.values()]
@@ -370,7 +366,7 @@ def _copy(entry: Entry) -> Copy:
 
 
 def _held(entry: Entry) -> Held:
-    return Held(*_copy(entry), -inf if entry.time is None else entry.time.time)
+    return Held(*_copy(entry), entry.time)
 
 
 def _flight(grant: Grant) -> Flight:
@@ -381,16 +377,15 @@ def _flight(grant: Grant) -> Flight:
         grant.version,
         grant.attempts,
         None if grant.waiter is None else grant.waiter.ticket,
-        inf if grant.deadline is None else grant.deadline.time,
+        grant.time,
     )
 
 
 def _holding(grant: Grant, now: float) -> Holding:
     attempt = grant.attempt if grant.waiter is None else 0
-    left = inf if grant.deadline is None else grant.deadline.time - now
-    return Holding(grant.entry.key, attempt, now - grant.since, left)
+    return Holding(grant.entry.key, attempt, now - grant.since, grant.time - now)
 
 
 def _wait(waiter: Waiter) -> Wait:
-    until = inf if waiter.deadline is None else waiter.deadline.time
+    until = inf if waiter.limit is None else waiter.limit.time
     return Wait(waiter.ticket, waiter.kind, waiter.key, until)

@@ -4,10 +4,13 @@ from ._records cimport Entry
 from ._table cimport State
 
 cdef State ABSENT
+cdef double COME
 
 
 @cython.final
-cdef class KeyMap(dict):
+cdef class KeyMap:
+    cdef dict _entries
+
     cpdef Entry find(self, key)
     cpdef Entry add(self, key)
     cpdef remove(self, Entry entry)

@@ -7,33 +7,39 @@ anything, and an error that passes through leaves the queue as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from ._records import Entry
+from ._records import COME, Entry
 from ._table import ABSENT
 
 
-class KeyMap(dict):  # type: ignore[type-arg]  # (the compiler takes no subscript here)
+class KeyMap:
     """The entries of the queue, by their keys. Each operation but iteration is O(1)."""
 
-    __slots__ = ()
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[object, Entry] = {}
 
     def find(self, key: object) -> Entry | None:
-        entry: Entry | None = dict.get(self, key)
-        return entry
+        return self._entries.get(key)
 
     def add(self, key: object) -> Entry:
         """The entry of a key that has none so far."""
         entry = Entry()
-        entry.list = entry.time = entry.leases = entry.takers = entry.value = None
+        entry.list = entry.leases = entry.takers = entry.value = None
         entry.key = key
         entry.state = ABSENT
+        entry.time = COME
         entry.newest = 0
-        self[key] = entry
+        self._entries[key] = entry
         return entry
 
     def remove(self, entry: Entry) -> None:
-        del self[entry.key]
+        del self._entries[entry.key]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
 
     def distinct(self, keys: Iterable[object]) -> set[object]:
         return set(keys)

@@ -5,7 +5,7 @@ from ._linkedlist cimport LinkedList
 from ._records cimport Entry, Grant, Waiter
 from ._table cimport Move, State
 
-cdef double inf
+cdef double COME, inf
 cdef int ON_ACK, ON_ACK_LAST, ON_DISCARD
 cdef State ABSENT, DEFERRED
 cdef tuple POLICIES

@@ -20,6 +20,7 @@ from ._records import (
     ACKED,
     BACK,
     CLOSED,
+    COME,
     DONE,
     FRONT,
     LEFT,
@@ -30,6 +31,7 @@ from ._records import (
     TIMED_OUT,
     WAITING,
     Entry,
+    Limit,
     Waiter,
 )
 from ._table import ABSENT, DEFERRED, DROP, ON_ACK, ON_ACK_LAST, ON_DISCARD, POLICIES, Move
@@ -100,9 +102,10 @@ class Machine(Inspection):
             if self.outbox.events is not None:
                 self._tell("discard", now, key, entry.version)
             self._discards += 1
-            if entry.list is not None:
-                entry.list.unlink(entry)
-            self._unset_time(entry)
+            if entry.state.lined:
+                self._leave_line(entry)
+            else:
+                self._unset_time(entry)
             self._drop(entry.value)
             entry.value = None
             if entry.state is not DEFERRED:
@@ -158,8 +161,8 @@ class Machine(Inspection):
             if self._phase is not OPEN or now >= self.deadlines.soonest:
                 self._begin(now, False)
             entry = self._keys.find(key)
-            if entry is not None and entry.list is not None:
-                entry.list.unlink(entry)
+            if entry is not None and entry.state.lined:
+                self._leave_line(entry)
                 return self._deliver(self._grant(entry, duration), now, "take")
             if self._phase is SHUT and (entry is None or entry.state is ABSENT):
                 raise _nothing_comes(f"of key {text(key)}")
@@ -266,8 +269,8 @@ class Machine(Inspection):
                 self._tell("time_out", now)
             closes = False
             for deadline in self._waits.due(now):
-                waiter = deadline.owner
-                assert isinstance(waiter, Waiter)
+                assert isinstance(deadline, Limit)
+                waiter = deadline.waiter
                 if waiter.kind == "drain" and waiter.caller.cancelled():
                     self._pass_over(waiter, now)
                     continue
@@ -293,17 +296,17 @@ class Machine(Inspection):
             entry = grant.entry
             last = entry.leases is grant and grant.older is None
             move = entry.state.moves[ON_ACK_LAST if last else ON_ACK]
-            state = move.next if entry.time is None else move.later
+            state = move.next if entry.time == COME else move.later
             if state is ABSENT and entry.takers is None:
                 self._keys.remove(entry)  # runs the key's own code: before any change
             if self.outbox.events is not None:
                 self._tell("ack", now, entry.key, grant.version, grant.number)
             value = self._end(grant, ACKED)  # dropped when this returns, and nothing is under way
             if move.effect is DROP:
-                self._items -= 1
-                if self._putters.first is not None:
-                    self._offer_slots(now)
-            self._move(entry, state, BACK, now)
+                entry.state = state
+                self._free_slot(now)
+            else:
+                self._move(entry, state, BACK, now)
             if self._ending:
                 self._conclude(now, entry)
         finally:
@@ -346,8 +349,7 @@ class Machine(Inspection):
             if self._phase is not OPEN or now >= self.deadlines.soonest:
                 self._begin(now, False)
             grant = self._live(lease)
-            self._stop_clock(grant)
-            self._start_clock(grant, grant.duration if duration is None else duration, now)
+            self._set_clock(grant, grant.duration if duration is None else duration, now)
             if self.outbox.events is not None:
                 self._tell("extend", now, grant.entry.key, None, grant.number, detail=duration)
         finally:

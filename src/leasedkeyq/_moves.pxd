@@ -7,9 +7,9 @@ from ._records cimport Entry, Grant, Waiter, lead_to
 from ._table cimport Move, State
 from ._waiting cimport Waiting
 
-cdef double inf
+cdef double COME, inf
 cdef tuple POLICIES
-cdef int LEASES, VALUES, ON_GRANT, ON_RETURN, ON_RETURN_LAST, ON_RIPEN
+cdef int ON_GRANT, ON_RETURN, ON_RETURN_LAST, ON_RIPEN
 cdef State ABSENT, LEASED
 cdef object ADD, MERGE, REFUSE, RETURN, REVISE
 cdef object BACK, END, LIVE, OPEN, RESERVED
@@ -47,6 +47,7 @@ cdef class Moves(Waiting):
     cdef bint _store(self, key, value, int event, double delay, double now) except -1
     @cython.locals(was=State, waiter=Waiter)
     cdef _move(self, Entry entry, State state, place, double now)
+    cdef _leave_line(self, Entry entry)
     @cython.locals(second=Entry)
     cdef _put_in_front(self, Entry entry)
     @cython.locals(grant=Grant, move=Move)
@@ -56,14 +57,11 @@ cdef class Moves(Waiting):
     cdef _end(self, Grant grant, standing)
     @cython.locals(entry=Entry, move=Move)
     cdef _return(self, Grant grant, standing, place, double delay, double now)
-    @cython.locals(due=double, time=Deadline)
+    @cython.locals(due=double)
     cdef _set_time(self, Entry entry, double delay, double now)
-    @cython.locals(time=Deadline)
     cdef _unset_time(self, Entry entry)
-    @cython.locals(deadline=Deadline)
-    cdef _start_clock(self, Grant grant, double duration, double now)
-    @cython.locals(deadline=Deadline)
-    cdef _stop_clock(self, Grant grant)
+    cdef _set_clock(self, Grant grant, double duration, double now)
+    cdef _set(self, Deadline deadline, double duration, double now)
     cdef _unset(self, Deadline deadline)
     @cython.locals(move=Move)
     cdef _ripen(self, Entry entry, double now)

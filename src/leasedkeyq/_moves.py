@@ -38,6 +38,7 @@ from ._keys import KeyMap
 from ._linkedlist import LinkedList
 from ._records import (
     BACK,
+    COME,
     END,
     LIVE,
     OPEN,
@@ -70,8 +71,6 @@ from .errors import KeyAlreadyInFlightError
 from .lease import Lease
 
 Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
-
-LEASES, VALUES = 0, 1  # ranks of deadlines: what falls due at one time, in this order
 
 
 class Moves(Waiting):
@@ -150,9 +149,9 @@ class Moves(Waiting):
             if entry.value is not None:
                 self._drop(entry.value)
             entry.value, entry.version, entry.attempts = value, version, 0
-            if delay > 0 or entry.time is not None:
+            if delay > 0 or entry.time != COME:
                 self._set_time(entry, delay, now)
-            self._move(entry, move.next if entry.time is None else move.later, BACK, now)
+            self._move(entry, move.next if entry.time == COME else move.later, BACK, now)
         return True
 
     def _move(self, entry: Entry, state: State, place: Place, now: float) -> None:
@@ -187,6 +186,11 @@ class Moves(Waiting):
             else:
                 self._deferred += 1
 
+    def _leave_line(self, entry: Entry) -> None:
+        line = entry.list
+        assert line is not None
+        line.unlink(entry)
+
     def _put_in_front(self, entry: Entry) -> None:
         """It counts as long as the one behind it: so the first of a list is always its oldest."""
         second: Entry | None = self._returned.first
@@ -207,7 +211,8 @@ class Moves(Waiting):
         grant.version = entry.version
         grant.attempts = entry.attempts
         grant.duration = duration
-        grant.deadline = grant.waiter = None
+        grant.list = grant.waiter = None
+        grant.time = inf
         grant.standing = LIVE
         if entry.leases is None:
             entry.leases = grant
@@ -224,7 +229,7 @@ class Moves(Waiting):
         grant.seen = grant.version
         grant.since = now
         if grant.duration != inf:
-            self._start_clock(grant, grant.duration, now)
+            self._set_clock(grant, grant.duration, now)
         key = grant.entry.key
         if self.outbox.events is not None:
             how = (grant.duration, grant.attempt)
@@ -236,8 +241,8 @@ class Moves(Waiting):
     def _end(self, grant: Grant, standing: Standing) -> object:
         """A copy is no longer in flight. Returns its value."""
         del self._grants[grant]
-        if grant.deadline is not None:
-            self._stop_clock(grant)
+        if grant.list is not None:
+            self._unset(grant)
         entry = grant.entry
         if entry.leases is grant:
             entry.leases = grant.older
@@ -261,9 +266,9 @@ class Moves(Waiting):
             entry.version, entry.attempts = grant.version, grant.attempts
         if value is not None:
             self._drop(value)
-        if delay > 0 or entry.time is not None:
+        if delay > 0 or entry.time != COME:
             self._set_time(entry, delay, now)
-        self._move(entry, move.next if entry.time is None else move.later, place, now)
+        self._move(entry, move.next if entry.time == COME else move.later, place, now)
         if move.effect is MERGE:
             self._free_slot(now)
 
@@ -274,38 +279,32 @@ class Moves(Waiting):
 
         To be called before the key moves: its state tells whether a value waited before.
         """
-        due = now + delay if delay > 0 else -inf
-        time = entry.time
+        due = now + delay if delay > 0 else COME
         if entry.state is not ABSENT and entry.state is not LEASED:
-            if time is None:
-                return  # its time had come
-            if due >= time.time:
-                time.number = entry.version
+            if due >= entry.time:
                 return
             self._unset_time(entry)
         if due > now:
-            entry.time = time = Deadline(entry, VALUES, entry.version)
-            self.deadlines.add(time, delay, now)
-            self._reckon()
+            self._set(entry, delay, now)
 
     def _unset_time(self, entry: Entry) -> None:
-        time, entry.time = entry.time, None
-        if time is not None:
-            self._unset(time)
+        if entry.time != COME:
+            entry.time = COME
+            self._unset(entry)
 
-    def _start_clock(self, grant: Grant, duration: float, now: float) -> None:
+    def _set_clock(self, grant: Grant, duration: float, now: float) -> None:
+        """The lease lasts so long from now on, whatever it was to last."""
+        self._unset(grant)
+        grant.time = inf
         if duration != inf:
-            grant.deadline = deadline = Deadline(grant, LEASES, grant.number)
-            self.deadlines.add(deadline, duration, now)
+            self._set(grant, duration, now)
+
+    def _set(self, deadline: Deadline, duration: float, now: float) -> None:
+        self.deadlines.add(deadline, duration, now)
+        if self._waiters:
             self._reckon()
 
-    def _stop_clock(self, grant: Grant) -> None:
-        deadline, grant.deadline = grant.deadline, None
-        if deadline is not None:
-            self._unset(deadline)
-
     def _unset(self, deadline: Deadline) -> None:
-        deadline.owner = None  # which leads back to it
         if deadline.list is not None:  # it is in none, while a reap carries it out
             self.deadlines.remove(deadline)
             if self.outbox.alarm != inf:

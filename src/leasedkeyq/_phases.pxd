@@ -5,6 +5,8 @@ from ._moves cimport Moves
 from ._records cimport Entry, Grant, Waiter
 from ._table cimport State
 
+cdef double COME
+cdef object in_order
 cdef State ABSENT
 cdef object CLOSED, DONE, END, ENDED, EXPIRED, FRONT, LEFT, OPEN, RELEASED, SHUT
 

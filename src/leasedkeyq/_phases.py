@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from ._deadlines import Deadline
+from ._deadlines import in_order
 from ._moves import Moves
 from ._records import (
     CLOSED,
+    COME,
     DONE,
     END,
     ENDED,
@@ -74,20 +75,20 @@ class Phases(Moves):
 
     def _reap(self, now: float) -> None:
         for deadline in self.deadlines.due(now):
-            owner, due = deadline.owner, deadline.time
-            if isinstance(owner, Grant):
-                entry = owner.entry
+            due = deadline.time
+            if isinstance(deadline, Grant):
+                entry = deadline.entry
                 if self.outbox.events is not None:
-                    self._tell("expire", now, entry.key, owner.version, owner.number)
+                    self._tell("expire", now, entry.key, deadline.version, deadline.number)
                 self._expiries += 1
-                self._return(owner, EXPIRED, END, 0.0, now)
-            elif isinstance(owner, Entry) and owner.time is deadline:
-                # (Not so if a lease that was due before has brought the value into the line.)
-                entry = owner
-                self._ripen(entry, now)
+                self._return(deadline, EXPIRED, END, 0.0, now)
             else:
-                continue
-            if entry.list is not None and entry.since > due:
+                assert isinstance(deadline, Entry)
+                if due == COME:
+                    continue  # a lease that was due before has brought the value into the line
+                entry = deadline
+                self._ripen(entry, now)
+            if entry.state.lined and entry.since > due:
                 entry.since = due  # whenever it is that somebody looks
         self._reckon()
         if self._ending:
@@ -131,8 +132,7 @@ class Phases(Moves):
                 grant.waiter.outcome = ENDED
                 grant.waiter.grant = None
             self._return(grant, RELEASED, FRONT, 0.0, now)
-        for deadline in sorted(self.deadlines, key=Deadline.key):
-            entry = deadline.owner  # all leases have ended
+        for entry in sorted(self.deadlines, key=in_order):  # all leases have ended
             assert isinstance(entry, Entry)
             self._ripen(entry, now)
         self.deadlines.clear()
@@ -173,12 +173,12 @@ class Phases(Moves):
             if grant.waiter is not None:
                 grant.waiter.grant = None
                 grant.waiter.outcome = LEFT
-            grant.value = grant.waiter = grant.older = grant.deadline = None
+            grant.value = grant.waiter = grant.older = None
         for waiter in [*self._waiters.values(), *self._slots.values()]:
             waiter.outcome = LEFT  # its coroutine may yet be closed
-            waiter.deadline = None
-        for entry in self._keys.values():
-            entry.value = entry.leases = entry.time = None
+            waiter.limit = None
+        for entry in self._keys:
+            entry.value = entry.leases = None
             if entry.takers is not None:
                 entry.takers.clear()
                 entry.takers = None

@@ -10,13 +10,12 @@ cdef object _set_grant
 
 
 @cython.final
-cdef class Entry(Node):
+cdef class Entry(Deadline):
     cdef public object key
     cdef public State state
     cdef public object value
     cdef public long long version
     cdef public long long attempts
-    cdef public Deadline time
     cdef public double since
     cdef public long long newest
     cdef public Grant leases
@@ -28,7 +27,7 @@ cdef class Entry(Node):
 
 @cython.final
 @cython.freelist(32)
-cdef class Grant:
+cdef class Grant(Deadline):
     cdef public long long number
     cdef public object issuer
     cdef public Entry entry
@@ -39,7 +38,6 @@ cdef class Grant:
     cdef public long long seen
     cdef public double duration
     cdef public double since
-    cdef public Deadline deadline
     cdef public Waiter waiter
     cdef public object standing
     cdef public Grant older
@@ -54,6 +52,11 @@ cpdef lead_to(Handle handle, Grant grant)
 
 
 @cython.final
+cdef class Limit(Deadline):
+    cdef public Waiter waiter
+
+
+@cython.final
 cdef class Waiter(Node):
     cdef public object ticket
     cdef public str kind
@@ -62,7 +65,7 @@ cdef class Waiter(Node):
     cdef public object put
     cdef public double duration
     cdef public double timeout
-    cdef public Deadline deadline
+    cdef public Limit limit
     cdef public object caller
     cdef public object outcome
     cdef public Grant grant

@@ -18,27 +18,31 @@ from ._linkedlist import LinkedList, Node
 from ._table import State
 from ._tokens import Issuer
 
+COME: Final = -inf  # the time of a value that has none, or whose time has come
 
-class Entry(Node):
-    """What the queue holds of one key. While it is available, this is its place in the line."""
+
+class Entry(Deadline):
+    """What the queue holds of one key: its place in the line, or among what falls due."""
 
     __slots__ = (
-        *("key", "state", "value", "version", "attempts", "time"),
+        *("key", "state", "value", "version", "attempts"),
         *("since", "newest", "leases", "takers"),
     )
 
     key: object
     state: State
-    # The waiting value (available, delayed or deferred; None if there is none), its version, the
-    # number of its deliveries, and its time, if that has not come.
+    # The waiting value (available, delayed or deferred; None if there is none), its version, and
+    # the number of its deliveries.
     value: object
     version: int
     attempts: int
-    time: Deadline | None
     since: float  # when it came to its place in the line
     newest: int  # the version of the newest value that was accepted for the key
     leases: Grant | None  # the live ones, reserved ones included: the newest value first
     takers: LinkedList | None  # the takes that wait for the key
+
+    def order(self) -> tuple[float, int, int]:
+        return self.time, 1, self.version  # after the leases that are due
 
     def grants(self) -> Iterator[Grant]:
         """The copies in flight, the newest value first."""
@@ -89,12 +93,15 @@ class Standing(Enum):
     EXPIRED = "expired"
 
 
-class Grant:
-    """A copy in flight: under a lease, or reserved for a waiter that has not resumed."""
+class Grant(Deadline):
+    """A copy in flight: under a lease, or reserved for a waiter that has not resumed.
+
+    Its time is infinity while nothing ends it: a lease for ever, a reservation.
+    """
 
     __slots__ = (
         *("number", "issuer", "entry", "value", "version", "attempts", "attempt", "seen"),
-        *("duration", "since", "deadline", "waiter", "standing", "older"),
+        *("duration", "since", "waiter", "standing", "older"),
     )
 
     number: int  # of the grant, in the order of all grants of the queue
@@ -107,10 +114,12 @@ class Grant:
     seen: int  # the version last seen through the lease
     duration: float  # as granted
     since: float  # when it was delivered, and until then: reserved
-    deadline: Deadline | None  # of the lease; None for none, and while it is reserved
     waiter: Waiter | None  # for which it is reserved
     standing: Standing
     older: Grant | None  # the next of the key's live leases, by version
+
+    def order(self) -> tuple[float, int, int]:
+        return self.time, 0, self.number
 
 
 class Handle:
@@ -161,11 +170,26 @@ class Outcome(Enum):
     LEFT = "it has resumed, or was cancelled"
 
 
+class Limit(Deadline):
+    """The end of a wait."""
+
+    __slots__ = ("waiter",)
+
+    waiter: Waiter
+
+    def __init__(self, waiter: Waiter) -> None:
+        self.list = None
+        self.waiter = waiter
+
+    def order(self) -> tuple[float, int, int]:
+        return self.time, 0, self.waiter.ticket
+
+
 class Waiter(Node):
     """A get, take, put, join or drain that could not be carried out at once."""
 
     __slots__ = (
-        *("ticket", "kind", "key", "entry", "put", "duration", "timeout", "deadline"),
+        *("ticket", "kind", "key", "entry", "put", "duration", "timeout", "limit"),
         *("caller", "outcome", "grant"),
     )
 
@@ -176,7 +200,7 @@ class Waiter(Node):
     put: tuple[object, int, float] | None  # what a put will do: value, event, delay
     duration: float  # of the lease that a get or take will have
     timeout: float  # infinity for none
-    deadline: Deadline | None  # of the wait
+    limit: Limit | None  # its place among the waits that end
     caller: Caller
     outcome: Outcome
     grant: Grant | None  # the copy that is reserved for it
@@ -187,7 +211,7 @@ class Waiter(Node):
         self.kind = kind
         self.key = key
         self.timeout = timeout
-        self.entry = self.put = self.deadline = self.grant = None
+        self.entry = self.put = self.limit = self.grant = None
         self.duration = inf
         self.caller = PATIENT
         self.outcome = Outcome.WAITING

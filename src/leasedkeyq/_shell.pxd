@@ -12,20 +12,19 @@ cdef object AT_ONCE, NOWAIT, WAITING, QueueEmpty, QueueFull, WouldWait, InvalidS
 cdef class Shell(Telling):
     cdef object __weakref__
     cdef public Deadlines _deadlines
-    cdef public bint _always_timed
     cdef public object _timer
     cdef public double _armed
     cdef public double _noted
 
     @cython.locals(now=double)
     cpdef ack_nowait(self, lease)
-    @cython.locals(now=double, timed=bint, waiter=Waiter)
+    @cython.locals(now=double, untimed=bint, waiter=Waiter)
     cpdef _put(self, key, value, policy, delay, timeout)
-    @cython.locals(now=double, timed=bint)
+    @cython.locals(now=double, untimed=bint)
     cpdef _get(self, timeout, lease_timeout)
     @cython.locals(now=double)
     cpdef _take(self, key, timeout, lease_timeout)
-    @cython.locals(now=double, timed=bint)
+    @cython.locals(now=double, untimed=bint)
     cpdef _resume(self, Waiter waiter)
     cpdef _leave(self, Waiter waiter)
     cdef _accompany(self, Waiter waiter)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 class Shell(Telling):
     """What a queue does without waiting. To be subclassed by `LeasedKeyQueue`."""
 
-    __slots__ = ("__weakref__", "_always_timed", "_armed", "_deadlines", "_noted", "_timer")
+    __slots__ = ("__weakref__", "_armed", "_deadlines", "_noted", "_timer")
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class Shell(Telling):
         if_in_flight: InFlightPolicy,
         observer: Callable[[Any, list[Event]], object] | None,
     ) -> None:
-        super().__init__(Machine(default_lease_timeout, maxsize, if_in_flight))
+        machine = Machine(default_lease_timeout, maxsize, if_in_flight)
+        super().__init__(machine, default_lease_timeout not in (None, inf))
         self._deadlines = self._machine.deadlines
-        self._always_timed = default_lease_timeout is not None and default_lease_timeout != inf
         self._timer: TimerHandle | None = None
         self._armed = inf  # the time that the timer is set for; infinity without one
         self._noted = 0.0  # a time that has been, which will do where nothing depends on the time
@@ -98,7 +98,7 @@ class Shell(Telling):
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
         if get_running_loop() is not self._loop:
             self._check_loop()
-        now = self._loop.time() if self._deadlines.soonest != self._untimed else self._noted
+        now = self._noted if self._deadlines.soonest == self._untimed else self._loop.time()
         try:
             self._machine.ack(lease, now)
         finally:
@@ -133,7 +133,7 @@ class Shell(Telling):
         from then on, so that ages are exact: make it when the queue is new, if you want them.
         O(1). Spec: no action.
         """
-        self._asked = True
+        self._exact = True
         self._untimed = nan
         return self._do(self._machine.stats)
 
@@ -148,10 +148,11 @@ class Shell(Telling):
     ) -> Waiter | None:
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = delay is not AT_ONCE or (timeout is not None and timeout is not NOWAIT)
-        now = (
-            self._loop.time() if timed or self._deadlines.soonest != self._untimed else self._noted
-        )
+        untimed = delay is AT_ONCE and (timeout is None or timeout is NOWAIT)
+        if untimed and self._deadlines.soonest == self._untimed:
+            now = self._noted
+        else:
+            now = self._loop.time()
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
@@ -164,11 +165,11 @@ class Shell(Telling):
     def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = timeout is not None and timeout is not NOWAIT
-        timed = timed or self._always_timed or lease_timeout is not None
-        now = (
-            self._loop.time() if timed or self._deadlines.soonest != self._untimed else self._noted
-        )
+        untimed = lease_timeout is None and (timeout is None or timeout is NOWAIT)
+        if untimed and self._deadlines.soonest == self._untimed:
+            now = self._noted
+        else:
+            now = self._loop.time()
         try:
             call = self._machine.get(timeout, lease_timeout, now)
             if type(call) is Waiter:
@@ -215,10 +216,9 @@ class Shell(Telling):
         """The wait of a call is over."""
         if get_running_loop() is not self._loop:
             self._check_loop()
-        timed = waiter.duration != inf or waiter.kind == "put"  # which may have a delay
-        now = (
-            self._loop.time() if timed or self._deadlines.soonest != self._untimed else self._noted
-        )
+        untimed = waiter.duration == inf and waiter.kind != "put"  # which may have a delay
+        untimed = untimed and self._deadlines.soonest == self._untimed
+        now = self._noted if untimed else self._loop.time()
         try:
             return self._machine.resume(waiter, now)
         finally:

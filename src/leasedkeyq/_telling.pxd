@@ -10,7 +10,7 @@ cdef class Telling:
     cdef public object _loop
     cdef public object _observer
     cdef public bint _telling
-    cdef public bint _asked
+    cdef public bint _exact
     cdef public double _untimed
 
     cdef _tell_observer(self)

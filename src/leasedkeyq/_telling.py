@@ -19,15 +19,15 @@ class Telling:
 
     __slots__ = (
         *("_machine", "_outbox", "_loop"),
-        *("_observer", "_telling", "_asked", "_untimed"),
+        *("_observer", "_telling", "_exact", "_untimed"),
     )
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, exact: bool) -> None:
         self._machine = machine
         self._outbox = machine.outbox
         self._loop: Any = None  # once the queue has worked in one
         self._telling = False  # the observer is being called
-        self._asked = False  # for statistics, once at least
+        self._exact = exact  # leases run out, or somebody has asked for ages
 
     @property
     def observer(self) -> Callable[[Any, list[Event]], object] | None:
@@ -44,8 +44,8 @@ class Telling:
         self._observer = observer
         self._outbox.events = None if observer is None else []
         # What `soonest` is when there is no need to read the clock. An observer wants the time of
-        # everything, and so do ages, once somebody has asked for them; nothing equals NaN.
-        self._untimed = inf if observer is None and not self._asked else nan
+        # everything; nothing equals NaN.
+        self._untimed = inf if observer is None and not self._exact else nan
 
     def _tell_observer(self) -> None:
         """Tell what an operation that is over has done; whatever comes of it is no business of its.

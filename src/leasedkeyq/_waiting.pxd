@@ -1,8 +1,8 @@
 cimport cython
 
-from ._deadlines cimport Deadline, Deadlines
+from ._deadlines cimport Deadlines
 from ._linkedlist cimport LinkedList
-from ._records cimport Entry, Outbox, Waiter
+from ._records cimport Entry, Limit, Outbox, Waiter
 
 cdef double inf
 cdef object LEFT
@@ -28,7 +28,7 @@ cdef class Waiting:
     @cython.locals(getter=Waiter, taker=Waiter)
     cdef Waiter _claimant(self, Entry entry, double now)
     cdef _wake(self, Waiter waiter, outcome)
-    @cython.locals(calls=LinkedList, deadline=Deadline)
+    @cython.locals(calls=LinkedList, limit=Limit)
     cdef _dismiss(self, Waiter waiter)
     @cython.locals(soonest=double)
     cdef _reckon(self)

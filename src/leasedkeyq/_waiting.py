@@ -9,9 +9,9 @@ from math import inf
 from typing import Final
 
 from ._checks import text
-from ._deadlines import Deadline, Deadlines
+from ._deadlines import Deadlines
 from ._linkedlist import LinkedList
-from ._records import LEFT, Entry, Event, Outbox, Outcome, Waiter
+from ._records import LEFT, Entry, Event, Limit, Outbox, Outcome, Waiter
 
 NOWAIT: Final = float("-inf")  # this very object is the timeout of an operation that must not wait
 
@@ -55,8 +55,8 @@ class Waiting:
         if calls is not self._getters:
             self._others[kind] += 1
         if wait != inf:
-            waiter.deadline = Deadline(waiter, 0, ticket)
-            self._waits.add(waiter.deadline, wait, now)
+            waiter.limit = Limit(waiter)
+            self._waits.add(waiter.limit, wait, now)
         if self.outbox.events is not None:
             self._tell(kind, now, key, ticket=ticket, detail=(wait, detail))
         if wait != inf or self.deadlines.soonest != inf:
@@ -103,11 +103,9 @@ class Waiting:
             if waiter.entry is not None and calls.first is None:
                 waiter.entry.takers = None
         del self._waiters[waiter.ticket]
-        deadline, waiter.deadline = waiter.deadline, None
-        if deadline is not None:
-            deadline.owner = None
-            if deadline.list is not None:
-                self._waits.remove(deadline)
+        limit, waiter.limit = waiter.limit, None
+        if limit is not None and limit.list is not None:
+            self._waits.remove(limit)
         waiter.outcome = LEFT
         if self.outbox.alarm != inf:
             self._reckon()

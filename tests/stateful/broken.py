@@ -100,8 +100,7 @@ def other(member: Any, name: str) -> Any:
 def deadline_of(self: Any, entry: Any, delay: float, now: float) -> Any:
     """A time for a waiting value, whatever it had."""
     self._unset_time(entry)
-    entry.time = pure().module("_deadlines").Deadline(entry, 1, entry.version)
-    self.deadlines.add(entry.time, delay, now)
+    self.deadlines.add(entry, delay, now)
 
 
 def unseen(self: Any, act: Callable[[], Any]) -> Any:
@@ -243,7 +242,7 @@ def _(o: Any, self: Any, grant: Any, *given: Any) -> None:
 @bug("Machine.time_out", "a wait ends before a copy that is due at that moment is handed over")
 def _(o: Any, self: Any, now: float) -> None:
     for deadline in self._waits.due(now):
-        self._wake(deadline.owner, pure().module("_records").TIMED_OUT)
+        self._wake(deadline.waiter, pure().module("_records").TIMED_OUT)
     o(self, now)
 
 
@@ -285,14 +284,24 @@ def _(o: Any, self: Any, *given: Any) -> None:
     unseen(self, lambda: o(self, *given))
 
 
-@bug("Deadline.key", "what is due at one time is carried out in the order of the grants")
+@bug("Grant.order", "leases that are due end in the order of the grants")
 def _(_o: Any, self: Any) -> Any:
-    return 0.0, self.rank, self.number
+    return 0.0, 0, self.number
 
 
-@bug("Deadline.key", "delayed values ripen before the leases that are due at that time")
+@bug("Grant.order", "leases that are due at one time end in any order")
 def _(_o: Any, self: Any) -> Any:
-    return self.time, -self.rank, self.number
+    return self.time, 0, -self.number
+
+
+@bug("Entry.order", "delayed values ripen before the leases that are due at that time")
+def _(_o: Any, self: Any) -> Any:
+    return self.time, -1, self.version
+
+
+@bug("Limit.order", "calls that time out together do so in any order")
+def _(_o: Any, self: Any) -> Any:
+    return self.time, 0, -self.waiter.ticket
 
 
 @bug("Machine.extend", "extend forgets its timeout")
@@ -305,7 +314,7 @@ def _(o: Any, self: Any, lease: Any, timeout: Any, now: float) -> None:
     o(self, lease, self._default if timeout is None else timeout, now)
 
 
-@bug("Machine._start_clock", "extend repeats the last extension, not what was granted")
+@bug("Machine._set_clock", "extend repeats the last extension, not what was granted")
 def _(o: Any, self: Any, grant: Any, duration: float, now: float) -> None:
     grant.duration = duration
     o(self, grant, duration, now)
@@ -458,21 +467,21 @@ def _(_o: Any, _self: Any, _value: Any) -> None:
 
 @bug("Moves._set_time", "a delay postpones what is due sooner")
 def _(o: Any, self: Any, entry: Any, delay: float, now: float) -> None:
-    if entry.time is not None and now + delay > entry.time.time:
+    if entry.state.held and now + delay > entry.time > -inf:
         deadline_of(self, entry, delay, now)
     o(self, entry, delay, now)
 
 
 @bug("Moves._set_time", "a value deferred without a delay waits as long as the failed one")
 def _(o: Any, self: Any, entry: Any, delay: float, now: float) -> None:
-    if name_of(entry.state) == "DEFERRED" and entry.time is None and delay > 0:
+    if name_of(entry.state) == "DEFERRED" and entry.time == -inf and delay > 0:
         deadline_of(self, entry, delay, now)
     o(self, entry, delay, now)
 
 
 @bug("Moves._set_time", "a value that was put later is due later, too")
 def _(o: Any, self: Any, entry: Any, delay: float, now: float) -> None:
-    o(self, entry, delay, max(now, entry.time.time if entry.time else now))
+    o(self, entry, delay, max(now, entry.time))
 
 
 @bug("Moves._ripen", "a ripened value goes to the front")
@@ -493,8 +502,8 @@ def _(o: Any, self: Any, entry: Any, now: float) -> None:
 @bug("Machine._close", "close loses what is delayed")
 def _(o: Any, self: Any, *given: Any) -> None:
     for deadline in [*self.deadlines]:
-        if deadline.rank == 1:
-            self._unset_time(deadline.owner)
+        if hasattr(deadline, "key"):
+            self._unset_time(deadline)
     o(self, *given)
 
 

@@ -103,6 +103,17 @@ class ListMirror(Part):
                 self.require((node.list, node.prev, node.next) == (None, None, None), line)
 
 
+# Something that can fall due, as the program that is printed has it too.
+NUMBERED = """\
+class Numbered(Deadline):
+    def __init__(self, rank, number):
+        self.list, self.rank, self.number = None, rank, number
+
+    def order(self):
+        return self.time, self.rank, self.number
+"""
+
+
 class DeadlinesMirror(Part):
     """Set, drop and meet deadlines of many durations, on a clock that stands or goes on."""
 
@@ -110,6 +121,9 @@ class DeadlinesMirror(Part):
         super().__init__()
         self.module = self.package.module("_deadlines")
         self.deadlines = self.module.Deadlines()
+        names = {"Deadline": self.module.Deadline}
+        exec(NUMBERED, names)
+        self.numbered: Any = names["Numbered"]
         self.now = 0.0
         self.nodes: list[Any] = []
         self.twins: dict[int, tuple[float, int, int]] = {}  # what is set: time, rank and number
@@ -119,6 +133,7 @@ class DeadlinesMirror(Part):
         self.lines = [
             f"from {self.package.PACKAGE}._deadlines import Deadline, Deadlines",
             "from math import inf",
+            NUMBERED,
             "deadlines, nodes = Deadlines(), []",
         ]
 
@@ -133,9 +148,9 @@ class DeadlinesMirror(Part):
         now = self.now - max(back, 0)
         CENSUS["deadlines: add"] += 1
         number = len(self.nodes)
-        node = self.module.Deadline(None, rank, number)
+        node = self.numbered(rank, number)
         self.nodes.append(node)
-        self.lines.append(f"nodes.append(Deadline(None, {rank}, {number}))")
+        self.lines.append(f"nodes.append(Numbered({rank}, {number}))")
         self.lines.append(f"deadlines.add(nodes[-1], {duration}, {now})")
         self.deadlines.add(node, duration, now)
         self.latest = max(now, self.latest)

@@ -12,8 +12,20 @@ Deadlines: Any = module("_deadlines").Deadlines
 Deadline: Any = module("_deadlines").Deadline
 
 
+class Numbered(Deadline):  # type: ignore[misc]
+    """Something that can fall due."""
+
+    def __init__(self, rank: int, number: int) -> None:
+        self.list = None
+        self.rank = rank
+        self.number = number
+
+    def order(self) -> tuple[float, int, int]:
+        return self.time, self.rank, self.number
+
+
 def add(deadlines: Any, number: int, duration: float, now: float, rank: int = 0) -> Any:
-    deadline = Deadline(None, rank, number)
+    deadline = Numbered(rank, number)
     deadlines.add(deadline, duration, now)
     deadlines.check_invariants()
     return deadline
