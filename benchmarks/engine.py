@@ -183,7 +183,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def somebody_waits(queue: Queue) -> None:
-    while not (await queue.stats())["getters"]:
+    while not (await queue.stats()).waiting_gets:
         pass
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -308,16 +309,36 @@ class Engine:
     def delayed_size(self, request: Request) -> Reply:
         return [b"ok", b"%d" % self.machine.delayed_size(self.now)]
 
-    def stats(self, request: Request) -> Reply:
-        seen = self.machine.snapshot(self.now)
+    def stats(self, request: Request, leases: int = 0, *numbers: int) -> Reply:
+        """It looks through one copy in flight, and asks for the numbers of more."""
+        seen, stats = self.machine.snapshot(self.now), self.machine.stats(self.now)
+        held: list[list[Any]] = []
+        for flight, one in zip(
+            seen.flight, self.machine.overview(len(seen.flight), self.now).leases, strict=True
+        ):
+            if len(held) < leases and (flight.number in numbers or len(seen.flight) == 1):
+                times = (self.span_of(one.age), self.span_of(one.left))
+                held.append([b"%d" % flight.number, one.key, b"%d" % one.attempt, *times])
+        said = {name: what for name, what in asdict(stats).items() if not name.endswith("_age")}
         kinds = [wait.kind for wait in seen.waiting]
-        names = {"get": "getters", "take": "takers", "put": "putters"}
-        names |= {"join": "joiners", "drain": "drainers"}
-        counts = {name: kinds.count(kind) for kind, name in names.items()}
-        flat: Reply = [b"ok", b"phase", seen.phase.encode(), b"waiting", []]
-        for name, count in counts.items():
-            flat += [name.encode(), b"%d" % count]
-        return flat
+        said |= {f"waiting_{kind}s": kinds.count(kind) for kind in ("join", "drain")}
+        said |= {"sessions": len(self.visitors), "maxsize": self.maxsize}
+        age = stats.oldest_available_age
+        flat: Reply = [b"ok", b"now", self.moment(self.now), b"phase", seen.phase.encode()]
+        for name, number in said.items():
+            flat += [name.encode(), b"%d" % number]
+        flat += [b"oldest_available_age", b"" if age is None else self.span_of(age)]
+        return [*flat, b"leases", held]
+
+    def span_of(self, seconds: float) -> bytes:
+        return b"inf" if seconds == inf else b"%d" % round(seconds * 1e6)
+
+    def numbers(self, request: Request, cursor: Any) -> Reply:
+        """A page holds one number."""
+        numbers = [b"%d" % flight.number for flight in self.machine.snapshot(self.now).flight]
+        here = int(cursor)
+        following = here + 1 if here + 1 < len(numbers) else 0
+        return [b"ok", b"%d" % following, *numbers[here : here + 1]]
 
 
 def span(micro: Any) -> float:

@@ -69,6 +69,7 @@ from leasedkeyq.errors import (
     QueueClosedError,
 )
 from leasedkeyq.lease import Lease
+from leasedkeyq.stats import Stats
 from tools.server import Server
 
 SOURCE: Final = Path(leasedkeyq.__file__).parent / "redis" / "machine.lua"
@@ -211,9 +212,10 @@ def keys_of(name: str) -> list[str]:
     return [f"{name}:{part}" for part in PARTS]
 
 
+COUNTS: Final = [name for name in Stats.__dataclass_fields__ if not name.endswith("_age")]
 LOOKS: Final = {
     *("qsize", "inflight_size", "delayed_size", "peek", "contains", "superseded", "deadline"),
-    *("available_keys", "available_items", "inflight_keys", "delayed_keys"),
+    *("available_keys", "available_items", "inflight_keys", "delayed_keys", "stats"),
 }
 
 
@@ -230,6 +232,7 @@ def wire() -> Wire:
 class RedisMachine:
     """One queue on the server, and one session of it."""
 
+    tells_ages = False
     _connect: Callable[[], Wire] = staticmethod(wire)
 
     def __init__(
@@ -505,6 +508,18 @@ class RedisMachine:
                 if cursor == b"0":
                     return collected([self._objects[name] for name in found])  # by keys' own code
 
+    def stats(self, now: float) -> Stats:
+        """Without ages: here the numbers of grants are those of the specification, and no times.
+
+        Where there is an age it is said to be infinite, which is never too low.
+        """
+        with self._enter():
+            flat = self._do("stats", "1", now=now)[1:]
+        told = dict(zip(map(bytes.decode, flat[::2]), flat[1::2], strict=True))
+        counts = {name: int(told[name]) for name in COUNTS}
+        ages = [inf if there else None for there in (told["oldest_available_age"], told["leases"])]
+        return Stats(**counts, oldest_available_age=ages[0], oldest_lease_age=ages[1])
+
     def snapshot(self, now: float) -> Snapshot:
         with self._enter():
             if now != -inf:
@@ -593,7 +608,7 @@ class RedisMachine:
         reply = [b"again"]
         while reply[0] == b"again":
             before, self._before = self._before, ()
-            if now <= self._as_of and operation in LOOKS:  # nothing is due any more
+            if now <= self._as_of and operation in LOOKS and not gone:  # nothing is due any more
                 *_, reply = self._wire.ask(*before, call)
                 return reply  # type: ignore[no-any-return]
             *_, reply, self._shown = self._wire.ask(*before, call, look)

@@ -41,8 +41,8 @@ async def cancel_around_puts(server: Server, name: str, times: int, seed: int) -
             assert got[:2] == (key, number)
             await puts.ack(got[2])
         assert 0 < caught < times, "cancelled always too early, or always too late"
-        found = await puts.stats()
-        assert (found["available"], found["inflight"], found["waiting"]) == (0, 0, 0)
+        found = await puts._look()
+        assert (found.stats.available, found.stats.in_flight, found.waiting) == (0, 0, 0)
 
 
 async def wait_a_moment(number: int, random: Random) -> None:
@@ -85,8 +85,8 @@ async def test_a_put_cancelled_under_way_has_happened_or_has_not(server: Server,
                 key, _, lease = await within(PATIENCE, queue.get())
                 assert key == f"second {number}"
                 await queue.ack(lease)
-            found = await queue.stats()
-            assert (found["inflight"], found["available"], found["waiting"]) == (0, 0, 0)
+            found = await queue._look()
+            assert (found.stats.in_flight, found.stats.available, found.waiting) == (0, 0, 0)
         assert 0 < happened < 200
 
 

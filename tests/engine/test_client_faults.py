@@ -78,8 +78,7 @@ def test_a_call_cancelled_at_any_moment_around_a_put_loses_nothing(op: str, late
         else:
             assert await other.inflight_keys() == {"key"}
             await queue.ack(calling.result()[2])
-        found = await other.stats()
-        assert found["getters"] + found["takers"] == 0
+        assert (await other._look()).waiting == 0
         await other.close()
         orphans = "given back" if queue._counts["orphans"] else "left"
         await queue.close()
@@ -155,10 +154,10 @@ async def test_a_coroutine_that_is_closed_leaves() -> None:
     await queue.start()
     getting.send(None)
     await now_or_later()
-    assert (await queue.stats())["waiting"] == 1
+    assert (await queue._look()).waiting == 1
     getting.close()
     await now_or_later()
-    assert (await queue.stats())["waiting"] == 0
+    assert (await queue._look()).waiting == 0
     await queue.close()
 
 
@@ -350,7 +349,7 @@ async def test_a_word_that_is_lost_is_made_good_by_the_next_hello() -> None:
     assert store_of(queue).listened > 0
     engine.visitors[queue.session].calls.clear()  # and if it knows nothing of a call
     await asyncio.sleep(3)
-    assert (await other.stats())["takers"] == 2
+    assert (await other.stats()).waiting_takes == 2
     joining.cancel()
     await now_or_later()
     await other.close()
@@ -514,7 +513,7 @@ async def test_a_timeout_while_the_engine_hangs() -> None:
     await asyncio.sleep(1)
     await queue.put("key", 1)
     assert await queue.available_keys() == {"key"}
-    assert (await queue.stats())["waiting"] == 0
+    assert (await queue._look()).waiting == 0
     await queue.close()
 
 
@@ -527,8 +526,7 @@ async def test_a_timeout_while_the_request_is_on_its_way() -> None:
     await queue.put("key", 1)
     assert (await queue.get(1))[0] == "key", "it was reserved in time"
     await asyncio.sleep(5)
-    found = await queue.stats()
-    assert (found["waiting"], found["orphans"]) == (0, 0)
+    assert ((await queue._look()).waiting, queue._counts["orphans"]) == (0, 0)
     await queue.close()
 
 
@@ -799,7 +797,7 @@ async def test_calls_that_leave_just_when_the_session_goes() -> None:
     with pytest.raises(TimeoutError):
         await late
     await asyncio.sleep(3)
-    assert (await queue.stats())["waiting"] == 1
+    assert (await queue._look()).waiting == 1
     await queue.discard("full")
     await queue.put("c", 1)
     assert (await staying)[0] == "c"
@@ -857,7 +855,7 @@ async def test_a_resume_of_a_call_that_is_not_known_any_more() -> None:
             await queue.ack(lease)
     store_of(queue).travel = lambda: 0
     await asyncio.sleep(9)
-    assert (await queue.stats())["waiting"] == 0
+    assert (await queue._look()).waiting == 0
     await queue.close()
 
 
@@ -918,7 +916,7 @@ async def test_a_cancel_that_comes_too_late_cancels_nothing_else() -> None:
     store_of(queue).engine.drop(queue.session)
     await asyncio.sleep(1)
     assert [*queue._calls] == [1]
-    assert (await queue.stats())["takers"] == 1
+    assert (await queue.stats()).waiting_takes == 1
     await queue.put("c", 1)
     assert (await staying)[0] == "c"
     await queue.close()

@@ -56,7 +56,7 @@ async def test_a_process_has_two_connections_however_many_queues_and_tasks(alone
     queues = [Queue(alone.url, f"{number}") for number in range(7)]
     calls = [asyncio.create_task(queue.get()) for queue in queues for _ in range(20)]
     for queue in queues:
-        while (await queue.stats())["waiting"] != 20:  # noqa: ASYNC110
+        while (await queue._look()).waiting != 20:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert connections(alone) == 2
     for queue in queues[1:]:
@@ -80,7 +80,7 @@ async def test_an_idle_client_says_nothing_but_that_it_is_alive(alone: Server) -
 
     async with Queue(alone.url, "idle", session_ttl=4) as queue:
         calls = [asyncio.create_task(queue.get()) for _ in range(1000)]
-        while (await queue.stats())["waiting"] != 1000:  # noqa: ASYNC110
+        while (await queue._look()).waiting != 1000:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         before = commands()
         await asyncio.sleep(2.5)
@@ -258,7 +258,7 @@ async def test_queues_of_a_cluster_are_found_by_any_of_its_nodes() -> None:
         for number in range(6):
             async with Queue(known, f"{number}") as here, Queue(nodes.url, f"{number}") as there:
                 getting = asyncio.create_task(there.get())
-                while (await here.stats())["waiting"] != 1:  # noqa: ASYNC110
+                while (await here._look()).waiting != 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 await here.put("key", number)
                 assert (await getting)[1] == number

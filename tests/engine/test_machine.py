@@ -150,6 +150,142 @@ def test_a_queue_is_opened_as_it_was_made(queue: Queue) -> None:
     assert queue.wire.ask(("EXISTS", f"{queue.name}:session:C")) == [0]
 
 
+def test_what_another_version_keeps_is_not_touched(queue: Queue) -> None:
+    """It may be kept in any way, but that the first thing says which."""
+    queue.open("A")
+    meta = f"{queue.name}:meta"
+    made = "redis.call('SET', KEYS[1], cmsgpack.pack('3', false, {1, 2}, 'more'))"
+    queue.wire.ask(("EVAL", made, "1", meta))
+    before = queue.wire.ask(("GET", meta), ("DBSIZE",))
+    queue.wire.check, check = queue.wire.ask(("SCRIPT", "LOAD", "return ''"))[0], queue.wire.check
+    try:
+        assert queue.look("stats") == ["refused", "schema", "3"]
+        assert queue.open("B") == ["refused", "schema", "3"]
+        assert queue.do("A", "put", "k", "v", "update", 0, FOREVER) == ["refused", "schema", "3"]
+    finally:
+        queue.wire.check = check
+    assert queue.wire.ask(("GET", meta), ("DBSIZE",)) == before
+
+
+# -- looking
+
+
+def stats(queue: Queue, *asked: object) -> dict[str, Any]:
+    flat = queue.look("stats", *asked)
+    return dict(zip(flat[1::2], flat[2::2], strict=True))
+
+
+def ages(queue: Queue) -> tuple[str, str]:
+    """Of the item that has been available for longest, and of the oldest lease."""
+    seen = stats(queue, 1)
+    return seen["oldest_available_age"], seen["leases"][0][3] if seen["leases"] else ""
+
+
+def test_items_are_as_old_as_their_stay_in_the_line(queue: Queue) -> None:
+    queue.open("A")
+    assert ages(queue) == ("", "")
+    queue.now = 2000
+    put(queue, "A", "k1")
+    queue.now = 2010
+    put(queue, "A", "k2", "k1")  # to be updated makes it no younger
+    assert ages(queue) == ("10", "")
+    queue.do("A", "get", 0, 50)
+    queue.now = 2030
+    assert ages(queue) == ("20", "20")
+    queue.now = 2100  # the lease ran out at 2060, whenever it is that somebody looks
+    assert queue.line() == ["k1", "k2"]
+    queue.do("A", "take", "k2", 0, FOREVER)
+    assert ages(queue) == ("40", "0")
+    queue.now = 2200
+    queue.do("A", "get", 0, 50)
+    assert ages(queue) == ("", "100")
+
+
+def test_what_came_back_to_the_front_is_as_old_as_its_stay(queue: Queue) -> None:
+    queue.open("A")
+    put(queue, "A", "k1", "k2", "k3")
+    held = [queue.do("A", "get", 0, FOREVER)[1] for _ in range(3)]
+    for number, key in (("0", "k1"), ("1", "k2")):
+        queue.now += 100
+        queue.do("A", "release", held[int(number)], key, 1, 0)
+    assert queue.line() == ["k2", "k1"]
+    assert ages(queue)[0] == "100"
+    queue.do("A", "discard", "k1")
+    assert ages(queue)[0] == "0"
+    queue.now += 7
+    queue.do("A", "release", held[2], "k3", 0, 5)
+    queue.now += 100
+    assert queue.line() == ["k2", "k3"]  # which ripened at the time that was asked for
+    queue.do("A", "discard", "k2")
+    assert ages(queue)[0] == "95"
+
+
+def test_a_clock_that_is_set_back_makes_nothing_older_than_the_queue(queue: Queue) -> None:
+    queue.open("A")
+    queue.now = 5000
+    put(queue, "A", "k1", "k2")
+    queue.do("A", "get", 0, FOREVER)
+    queue.now = 1000
+    assert ages(queue) == ("0", "0")
+    put(queue, "A", "k3")
+    assert queue.line() == ["k2", "k3"]
+
+
+def test_how_much_of_a_lease_is_left_and_how_often_it_was_tried(queue: Queue) -> None:
+    queue.open("A")
+    queue.open("B")
+    put(queue, "A", "k1", "k2")
+    for _ in range(2):
+        number = queue.do("A", "get", 0, 50)[1]
+        queue.do("A", "release", number, "k1", 1, 0)
+    numbers = [queue.do("A", "get", 0, duration)[1] for duration in (50, FOREVER)]
+    queue.now += 20
+    queue.do("B", "get", FOREVER, 50)
+    put(queue, "A", "k3")
+    rows = stats(queue, 9)["leases"]
+    assert [row[:3] + row[4:] for row in rows[:2]] == [
+        [numbers[0], "k1", "3", "30"],
+        [numbers[1], "k2", "1", "inf"],
+    ]
+    assert rows[2][1:] == ["k3", "0", "0", "inf"]  # on its way to B
+    assert len(stats(queue, 2)["leases"]) == 2
+    assert sorted(queue.look("numbers", 0)[2:]) == [row[0] for row in rows]
+
+
+def test_sessions_are_counted_while_they_live(queue: Queue) -> None:
+    for number, session in enumerate("ABCD"):
+        queue.open(session, ttl=100 if session == "C" else FOREVER)
+        assert stats(queue)["sessions"] == f"{number + 1}"
+    queue.ask("D", 1, 0, "open", "2", 0, FOREVER, CLAIM)  # asked again
+    queue.do("D", "open", "2", 0, FOREVER, CLAIM)
+    assert stats(queue)["sessions"] == "4"
+    queue.do("A", "bye")
+    assert stats(queue)["sessions"] == "3"
+    queue.do("B", "get", FOREVER, 10)
+    queue.deafen("B")
+    put(queue, "D", "k1")  # of which nobody hears
+    assert stats(queue)["sessions"] == "2"
+    queue.now += 100
+    assert stats(queue)["sessions"] == "1"
+
+
+def test_leases_that_end_with_a_session_are_counted(queue: Queue) -> None:
+    for session in "ABC":
+        queue.open(session, ttl=100 if session == "B" else FOREVER)
+    put(queue, "A", "k1", "k2", "k3")
+    queue.do("B", "get", 0, FOREVER)
+    queue.do("C", "get", 0, 1000)
+    queue.do("C", "take", "k4", FOREVER, 1000)
+    put(queue, "A", "k4")  # which is never delivered
+    seen = stats(queue)
+    assert (seen["in_flight"], seen["deliveries"]) == ("3", "2")
+    queue.do("C", "bye")
+    queue.now += 100
+    seen = stats(queue)
+    ends = [seen[name] for name in ("acks", "releases", "expiries", "deliveries", "in_flight")]
+    assert ends == ["0", "1", "1", "2", "0"]
+
+
 # -- waiting
 
 

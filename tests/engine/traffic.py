@@ -98,7 +98,7 @@ class Traffic:
 async def waiting(queue: Any, number: int) -> None:
     """Until so many calls wait at the server."""
     end = time.monotonic() + PATIENCE
-    while (await queue.stats())["waiting"] != number:
+    while (await queue._look()).waiting != number:
         assert time.monotonic() < end, f"there are never {number} calls that wait"
         await asyncio.sleep(0.005)
 

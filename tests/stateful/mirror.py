@@ -484,7 +484,8 @@ class Mirror(Counted):
         dropped=rarely,
     )
     def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
-        self.exact = self.always_exact or policy in ("update", "defer")
+        self.tells_ages = getattr(self.package.module("_machine").Machine, "tells_ages", True)
+        self.exact = self.tells_ages and (self.always_exact or policy in ("update", "defer"))
         self.dropped = dropped  # the queue ends without being closed
         self.model = Model(default, maxsize, policy)
         opened = outcome(self.open, f"{default}, {maxsize}, {policy!r}")
@@ -985,7 +986,7 @@ class Mirror(Counted):
         self.census()
 
     def agree_on_statistics(self) -> None:
-        self.count(f"{self.kind}: stats" if self.exact else "")
+        self.count(f"{self.kind}: stats" if self.exact or not self.tells_ages else "")
         meant = self.model.stats(self.now)
         expected = {name: meant[name] for name in meant if self.exact or not name.endswith("_age")}
         shown = f"(do(lambda: {self.snapshot}), {self.gone()}, {self.exact})"

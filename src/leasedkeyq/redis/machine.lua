@@ -18,12 +18,15 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
                       the next call), closed; puts, number, ticket, place: the last that was given;
                       getters, takers, putters, joiners, drainers: how many wait; ringer, alarm: the
                       session that is to call at that moment; soonest: nothing is due before; claim, publish:
-                      see Open; drained, joined, cursor: of a close that goes on
+                      see Open; drained, joined, cursor: of a close that goes on; sessions: how many
+                      live; grants, undelivered, releases, expiries, recalls, discards, timeouts: what
+                      has been, as far as it follows from nothing else (Stats)
   keys        hash    key -> state, newest, version, attempts, time, leases, lease: `newest` version
                       accepted; version, attempts and time (false: has come) of the waiting value, that
                       is, in the line, delayed or deferred; how many leases are live, and which one
   values      hash    version -> value: written once, deleted once
-  line        zset    key -> place: what came back below zero, what arrived above
+  line        zset    key -> place: what came back below zero, what arrived above; it tells the
+                      time, too, at which the copy came there
   late        set     keys whose waiting value is delayed
   fly         hash    number -> key, version, attempts, seen, duration, deadline (false: none, or not
                       yet), session, call (for which it is reserved; '' when it is leased)
@@ -68,7 +71,9 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
  R10 If calls of live sessions wait, a ringer among these knows an alarm that is not later than what falls due.
 ]]
 
+local SCHEMA = '2'  -- of what is kept
 local INF, BUDGET = 1/0, 100
+local FEW = 500  -- copies in flight, which are looked through in one call
 local FOREVER = 3600000  -- milliseconds, to a session that is over
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
@@ -76,6 +81,7 @@ local RETURNED = -2^52  -- the border in the line: END is counted up from there,
 -- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
 -- own session is there.
 local call, base, session, request, now, left, sooner, dropped, alive
+local since  -- when what happens happened: now, or when it was due
 local packed_as, unpacked  -- cmsgpack's
 local m = {}  -- meta: one table for all calls, since to make one takes as long as to read it
 
@@ -217,7 +223,8 @@ local function load_meta()
     if as_read then
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
             m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-            m.drained, m.joined, m.cursor, m.soonest = unpacked(as_read)
+            m.drained, m.joined, m.cursor, m.soonest, m.sessions, m.grants, m.undelivered,
+            m.releases, m.expiries, m.recalls, m.discards, m.timeouts = unpacked(as_read)
     end
 end
 
@@ -225,7 +232,8 @@ local function keep_meta()
     local packed = packed_as(
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
         m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-        m.drained, m.joined, m.cursor, m.soonest)
+        m.drained, m.joined, m.cursor, m.soonest, m.sessions, m.grants, m.undelivered,
+        m.releases, m.expiries, m.recalls, m.discards, m.timeouts)
     if packed ~= as_read then call('SET', named('meta'), packed) end
     as_kept = packed
 end
@@ -316,6 +324,7 @@ end
 local function drop(s, how)
     local theirs = base .. ':session:' .. s
     local ttl = call('HGET', theirs, 'ttl')
+    if is_alive(s) then m.sessions = m.sessions - 1 end
     if how == '3' then
         call('UNLINK', theirs)
     elseif ttl then
@@ -494,6 +503,7 @@ end
 local function grant(e, duration, s, name)
     e.state = TABLE[e.state].grant[2]
     m.number = math.max(m.number + 1, now)  -- so it rises, even if the server has lost a second
+    m.grants = m.grants + 1
     local f = {
         number = hex(m.number), key = e.key, version = e.version, attempts = e.attempts, seen = 0,
         duration = duration, deadline = false, session = s, call = name, bound = false,
@@ -516,6 +526,7 @@ end
 
 -- A copy is given to a call, which has it until it resumes.
 local function Reserve(e, c)
+    m.undelivered = m.undelivered + 1
     local f = grant(e, c.duration, c.session, c.name)
     bind(f)
     keep_flight(f)
@@ -566,7 +577,7 @@ local function Offer(e, state, place)
         if c then
             Reserve(e, c)
         else
-            m.place = m.place + 1
+            m.place = math.max(m.place + 1, since)
             if place == 'back' or LATE[was] then
                 place = m.place
             elseif place == 'end' then
@@ -669,7 +680,14 @@ local function end_session(s, everything)
         if left <= 0 then return false end
         left = left - 1
         local f = flight_of(n)
-        if f.call ~= '' then unschedule('4' .. f.call) end
+        if f.call ~= '' then
+            unschedule('4' .. f.call)
+            m.recalls = m.recalls + 1
+        elseif everything then
+            m.releases = m.releases + 1
+        else
+            m.expiries = m.expiries + 1
+        end
         GiveBack(f, 'head', 0)
         if everything then call('ZREM', mine, n) end
     end
@@ -699,6 +717,7 @@ local function Reaped()
     if now < m.soonest then return true, false end
     local anything = false
     while true do
+        since = now
         local head = call('ZRANGE', named('due'), 0, 0, 'WITHSCORES')
         local what, when = head[1], head[1] and number(head[2]) or INF
         if when > now then
@@ -709,8 +728,10 @@ local function Reaped()
         anything, left = true, left - 1
         local kind, which = string.sub(what, 1, 1), string.sub(what, 2)
         if kind == '0' then
+            m.expiries, since = m.expiries + 1, when
             GiveBack(flight_of(which), 'end', 0)
         elseif kind == '1' then
+            since = when
             Ripen(entry_of(string.sub(which, 15)))
         elseif kind == '4' then
             unschedule(what)
@@ -771,6 +792,7 @@ local function close_on()
                 keep_call(c)
                 unschedule('4' .. f.call)
             end
+            m.recalls = m.recalls + 1
             GiveBack(f, 'head', 0)
         elseif call('SCARD', named('late')) > 0 then
             local e = entry_of(call('SPOP', named('late')))
@@ -895,10 +917,14 @@ local function Resume(name, value)
     forget_call(c)
     if c.outcome == 'reserved' then
         unschedule('4' .. c.name)
-        if c.number ~= '' then return Deliver(flight_of(c.number)) end
+        if c.number ~= '' then
+            m.undelivered = m.undelivered - 1
+            return Deliver(flight_of(c.number))
+        end
         call('ZREM', named('slots'), c.name)
         return AfterPut(c.key, value, c.policy, c.delay)
     end
+    if c.outcome == 'timed out' then m.timeouts = m.timeouts + 1 end
     if c.kind == 'drain' then return {'ok', c.outcome == 'done' and '1' or '0'} end
     if c.outcome == 'done' then return {'ok'} end
     return c.outcome == 'timed out' and {'timeout'} or shut_or_closed()
@@ -910,6 +936,7 @@ local function GiveUp(name, value)
     if not c or c.outcome ~= 'waiting' then return Resume(name, value) end
     unlink(c)
     forget_call(c)
+    m.timeouts = m.timeouts + 1
     if c.kind ~= 'drain' then return {'timeout'} end
     Closed()
     return {'ok', '0'}
@@ -945,7 +972,10 @@ local function Cancel(name)
     if c.outcome == 'reserved' then
         unschedule('4' .. c.name)
         call('ZREM', named('slots'), c.name)
-        if c.number ~= '' then GiveBack(flight_of(c.number), 'head', 0) end
+        if c.number ~= '' then
+            m.recalls = m.recalls + 1
+            GiveBack(flight_of(c.number), 'head', 0)
+        end
     end
     return {'ok'}
 end
@@ -972,6 +1002,7 @@ end
 local function Release(n, key, front, delay)
     local f, refused = live(n, key)
     if not f then return refused end
+    m.releases = m.releases + 1
     GiveBack(f, front == '1' and 'head' or 'back', number(delay))
     return {'ok'}
 end
@@ -1011,6 +1042,7 @@ local function Discard(key)
     local e = entry_of(key)
     local move = TABLE[e.state].discard
     if not move then return {'ok', '0'} end
+    m.discards = m.discards + 1
     call('ZREM', named('line'), key)
     unset_time(e)
     drop_value(e.version)
@@ -1054,22 +1086,24 @@ end
 -- A process begins to work with the queue, which is made if there is none. The queue takes over how
 -- long something reserved is kept for a call that does not claim it, and with which command to publish.
 local function Open(schema, maxsize, ttl, claim, publish)
-    if m.schema ~= schema then return {'refused', 'schema', m.schema} end
     if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
     m.claim, m.publish = number(claim), publish or 'PUBLISH'
+    if not is_alive(session) then m.sessions = m.sessions + 1 end
     call('HSET', base .. ':session:' .. session, 'alive', 1, 'ttl', ttl, 'done', 0)
     call('PERSIST', base .. ':session:' .. session)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     return {'ok', m.id, text(now)}
 end
 
-local function make(schema, maxsize)
-    m.schema, m.maxsize, m.phase = schema, number(maxsize), 'open'
+local function make(maxsize)
+    m.schema, m.maxsize, m.phase = SCHEMA, number(maxsize), 'open'
     m.id = redis.sha1hex(session .. text(now))
     m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
     m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
     m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
-    m.drained, m.joined, m.cursor, m.soonest = false, false, '0', INF
+    m.drained, m.joined, m.cursor, m.soonest, m.sessions = false, false, '0', INF, 0
+    m.grants, m.undelivered = 0, 0
+    m.releases, m.expiries, m.recalls, m.discards, m.timeouts = 0, 0, 0, 0, 0
 end
 
 local function Hello(ttl, ...)
@@ -1131,21 +1165,69 @@ local function DelayedKeys(cursor)
     return reply
 end
 
-local function Stats()
-    local waits = call('ZRANGE', named('waiting'), 0, -1, 'WITHSCORES')
-    local reply = {
-        'ok', 'now', text(now), 'phase', m.phase, 'maxsize', text(m.maxsize), 'puts', text(m.puts),
-        'available', text(call('ZCARD', named('line'))), 'inflight', text(call('HLEN', named('fly'))),
-        'delayed', text(call('SCARD', named('late'))), 'slots', text(call('ZCARD', named('slots'))),
-        'keys', text(call('HLEN', named('keys'))),
-    }
-    for _, list in pairs(LISTS) do
-        reply[#reply + 1] = list
-        reply[#reply + 1] = text(m[list])
-    end
-    reply[#reply + 1] = 'waiting'
-    reply[#reply + 1] = waits
+-- Some numbers of copies in flight. Every other copy, and any that comes meanwhile, is found by going on.
+local function Numbers(cursor)
+    local some = call('HSCAN', named('fly'), cursor, 'COUNT', FEW)
+    local reply = {'ok', some[1]}
+    for i = 1, #some[2], 2 do reply[#reply + 1] = text(tonumber(some[2][i], 16)) end
     return reply
+end
+
+-- The copies in flight, in the order of their grants, at most so many of them: of all if these are few,
+-- and otherwise of those with the numbers that are asked for.
+local function held(most, asked)
+    local numbers, rows = {}, {}
+    if call('HLEN', named('fly')) <= FEW then
+        numbers = call('HKEYS', named('fly'))
+        table.sort(numbers)
+    else
+        for i, n in ipairs(asked) do numbers[i] = hex(tonumber(n)) end
+    end
+    for _, n in ipairs(numbers) do
+        if #rows >= most then break end
+        local f = flight_of(n)
+        if f then
+            local granted = tonumber(n, 16)  -- which is when, too
+            rows[#rows + 1] = {
+                text(granted), f.key, f.call == '' and text(f.attempts) or '0',
+                text(math.max(0, now - granted)), text(f.deadline and f.deadline - now or INF),
+            }
+        end
+    end
+    return rows
+end
+
+-- When the copy came into the line that has been there longest. A place is counted from that time; each
+-- part of the line has its oldest copy at an end of its own.
+local function oldest()
+    local function place(command, from, to)
+        return tonumber(call(command, named('line'), from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2])
+    end
+    local border = text(RETURNED)
+    local front = place('ZREVRANGEBYSCORE', border, '-inf')
+    local returned = place('ZRANGEBYSCORE', '(' .. border, '(0')
+    local arrived = place('ZRANGEBYSCORE', '(0', '+inf')
+    return math.min(front and RETURNED - front or INF, returned and returned - RETURNED or INF,
+        arrived or INF)
+end
+
+-- What an operation would have to count on top of what it does anyway is not counted, but follows: an ack
+-- is a grant that has ended in no other way, and a value was replaced if it has gone in no other way.
+local function Stats(leases, ...)
+    local line, fly, late = call('ZCARD', named('line')), call('HLEN', named('fly')), call('SCARD', named('late'))
+    local values, age = call('HLEN', named('values')), line > 0 and now - oldest()
+    local acks = m.grants - fly - m.releases - m.expiries - m.recalls
+    return {
+        'ok', 'now', text(now), 'phase', m.phase, 'maxsize', text(m.maxsize), 'sessions', text(m.sessions),
+        'available', text(line), 'delayed', text(late), 'in_flight', text(fly),
+        'deferred', text(values - line - late - fly), 'slots', text(call('ZCARD', named('slots'))),
+        'waiting_gets', text(m.getters), 'waiting_takes', text(m.takers), 'waiting_puts', text(m.putters),
+        'waiting_joins', text(m.joiners), 'waiting_drains', text(m.drainers),
+        'puts', text(m.puts), 'replaced', text(m.puts - values - acks - m.discards),
+        'deliveries', text(m.grants - m.undelivered), 'acks', text(acks), 'releases', text(m.releases),
+        'expiries', text(m.expiries), 'discards', text(m.discards), 'timeouts', text(m.timeouts),
+        'oldest_available_age', age and text(math.max(0, age)) or '', 'leases', held(tonumber(leases or 0), {...}),
+    }
 end
 
 -- The whole state, in the words of the specification. O(n): for tests.
@@ -1225,7 +1307,8 @@ local OPERATIONS = {
     available_items = page(200, true),   -- CURSOR  -> ok CURSOR KEY VALUE...
     inflight_keys = InflightKeys,        -- CURSOR  -> ok CURSOR KEY..., a key perhaps more than once
     delayed_keys = DelayedKeys,          -- CURSOR  -> likewise
-    stats = Stats,                -- -> ok NAME VALUE...
+    numbers = Numbers,                   -- CURSOR  -> ok CURSOR NUMBER..., likewise
+    stats = Stats,                -- [LEASES NUMBER...]  -> ok NAME VALUE...; leases: NUMBER KEY ATTEMPT AGE LEFT
     snapshot = Snapshot,          -- -> ok PHASE PUTS RETURNED ARRIVED DELAYED DEFERRED FLIGHT WAITING SLOTS
 }
 
@@ -1268,15 +1351,19 @@ local function run(keys, args)
     call, packed_as, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
     base, session, request = keys[1], args[1], args[2]
     now, left, sooner, dropped, alive = clock(args), BUDGET, INF, false, true
+    since = now
     local op, mine = args[4], base .. ':session:' .. session
     if base ~= names_of then names, names_of = {}, base end
     load_meta()
+    -- What another version keeps is not touched, nor is a client of another version served.
+    if as_read and m.schema ~= SCHEMA then return {'refused', 'schema', tostring(m.schema)} end
+    if op == 'open' and args[5] ~= SCHEMA then return {'refused', 'schema', SCHEMA} end
     local kept
     if request ~= '0' then
         kept = call('HMGET', mine, 'alive', 'done', request)
         if kept[3] then return unpacked(kept[3]) end
         if op == 'open' then
-            if not m.phase then make(args[5], args[6]) end
+            if not m.phase then make(args[6]) end
         elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
             return {'gone'}
         end
