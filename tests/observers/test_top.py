@@ -299,13 +299,20 @@ def test_what_leads_nowhere_is_said(tmp_path: Path) -> None:
         top.source_of("123")
     with pytest.raises(top.SourceError, match="none is not there"):
         top.source_of(str(tmp_path / "none"))
-    with pytest.raises(top.SourceError, match="redis://here: only programs on this machine"):
-        top.source_of("redis://here", ("orders",))
+    with pytest.raises(top.SourceError, match="redis://here: say which queues"):
+        top.source_of("redis://user:secret@here")
     file = tmp_path / "file"
     for content in ("", "[]", '{"port": 1}'):
         file.write_text(content)
         with pytest.raises(top.SourceError, match=f"{file} leads to no program"):
             asyncio.run(top.source_of(str(file)).frame(0))
+
+
+def test_a_url_leads_to_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert top.source_of("redis://user:secret@here:1/2", ("orders",)).title == "redis://here:1/2"
+    monkeypatch.setitem(sys.modules, f"{PACKAGE}.redis.top", None)
+    with pytest.raises(top.SourceError, match=r"redis-py: pip install 'leasedkeyq\[redis\]'"):
+        top.source_of("redis://here", ("orders",))
 
 
 # -- the screen --------------------------------------------------------------------------------
@@ -374,11 +381,24 @@ def test_eighty_columns_hold_what_matters() -> None:
 def test_a_wide_screen_has_it_all_and_a_narrow_one_what_fits() -> None:
     busy = queue_seen(stats=stats(**BUSY), maxsize=9_000_000)
     wide, narrow = drawn(frame(busy), width=200)[2], drawn(frame(busy), width=40)[2]
-    assert wide.split() == ["queue", *(column.title for column in screen.COLUMNS)]
+    titles = [column.title for column in screen.COLUMNS if column is not screen.CLIENTS]
+    assert wide.split() == ["queue", *titles]
     assert "1.33M/9M" in drawn(frame(busy), width=200)[3]
     assert drawn(frame(queue_seen()), width=200)[3].split()[13] == "-"
     assert narrow.split() == ["queue", "avail", "leased", "put/s", "ack/s"]
     assert drawn(frame(queue_seen("x" * 99)), width=30)[3].startswith("x" * 22 + "…")
+
+
+def test_clients_are_counted_where_there_can_be_some() -> None:
+    both = frame(queue_seen(sessions=12), queue_seen("mails"))
+    lines = [line.split() for line in drawn(both, width=100)[2:]]
+    column = lines[0].index("clients")
+    assert [line[column] for line in lines[1:]] == ["12", "-"]
+
+
+def test_a_queue_that_was_made_anew_has_no_rate_yet() -> None:
+    before, after = (frame(queue_seen(stats=stats(puts=n)), time=1 / n) for n in (9, 1))
+    assert drawn(after, before)[3].split()[3:5] == ["-", "0"]
 
 
 def test_the_longest_leases_fill_the_rest() -> None:
@@ -410,6 +430,7 @@ class Script:
 
     def __init__(self, *frames: Any, delay: float = 0) -> None:
         self.frames = [*frames]
+        self.trouble = "it sleeps"
         self.delay = delay
         self.closed = False
 
@@ -473,17 +494,17 @@ async def test_frame_after_frame_until_the_program_ends() -> None:
     assert "\x1b[?1049l" in terminal.take()
 
 
-async def test_a_program_that_does_not_answer_is_said_to_be_busy() -> None:
+async def test_a_source_that_does_not_answer_says_why() -> None:
     terminal, quit_ = Terminal(), asyncio.Event()
     source = Script(frame(queue_seen()), frame(queue_seen()), delay=5)
     watching = asyncio.create_task(screen.watch(source, terminal.console, 1.0, quit_))
     await asyncio.sleep(4.5)
-    assert "no answer for 4 s: its event loop is busy" in terminal.take()
+    assert "no answer for 4 s: it sleeps" in terminal.take()
     await asyncio.sleep(1)
     assert "q quits" in terminal.take()
     await asyncio.sleep(3)
     said = terminal.take()
-    assert "pid 7   no answer for 2 s: its event loop is busy" in said
+    assert "pid 7   no answer for 2 s: it sleeps" in said
     quit_.set()
     await watching
 
