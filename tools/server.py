@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 PATIENCE = 60  # seconds: for what takes a fraction of one, on a machine that is busy
 LOOPBACK = "127.0.0.1"
+HIGHEST = 55_535
 
 # Runs the server and prints its process id. When nobody holds the other end of stdin any more it
 # kills the server, and leaves nothing behind. Once the server has ended so does this, and a process
@@ -67,11 +68,16 @@ def program() -> str:
 
 
 def free_port() -> int:
-    """One that nobody listens on, and that nobody is given in the next moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on, and that nobody is given in the next moment.
+
+    If it is a node's of a cluster, the nodes talk to each other at a port that is higher by 10,000.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port: int = probe.getsockname()[1]
+        if port <= HIGHEST:
+            return port
 
 
 def wait_until(
@@ -134,7 +140,7 @@ class Server:
         }
         command = [self.program]
         for name, value in options.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            command += [f"--{name.replace('_', '-')}", *str(value).split(" ")]
         self.process = subprocess.Popen(
             ["sh", "-c", KEEPER, "keeper", self.folder, *command],
             stdin=subprocess.PIPE,

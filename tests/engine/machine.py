@@ -124,7 +124,8 @@ class Wire:
         self.done: list[str] = []  # with queues of these names
         self.ask(("HELLO", "3"))
         self.run: tuple[str, ...]
-        if as_script:
+        (commands,) = self.ask(("COMMAND", "INFO", "FCALL"))
+        if as_script or commands[0] is None:  # Redis 6 has no functions
             self.run = ("EVALSHA", self.ask(("SCRIPT", "LOAD", source.partition("\n")[2]))[0])
         else:
             self.ask(("FUNCTION", "LOAD", "REPLACE", source))

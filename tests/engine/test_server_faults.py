@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from redis.asyncio import RedisCluster
 
 from tests.engine import server as servers
@@ -66,7 +67,8 @@ class Tape:
     """How long the file was at which time: what had been written by then is safe."""
 
     def __init__(self, server: Server) -> None:
-        (self.file,) = Path(server.folder, "appendonlydir").glob("*.incr.aof")
+        files = [*Path(server.folder).glob("**/*.aof")]  # one, but for the base of an older state
+        (self.file,) = [file for file in files if ".base." not in file.name]
         self.sizes: list[tuple[float, int]] = []
 
     async def run(self) -> None:
@@ -118,6 +120,9 @@ async def test_a_lease_that_a_power_failure_has_taken_back_is_refused(
     async with Queue(server.url, name, **LONG) as queue:
         tape = Tape(server)
         await queue.put("key", 1)
+        server.ask("SET", "-written-", 1)
+        # The server puts off what it writes for as long as the disk is busy.
+        await until(lambda: b"-written-" in tape.file.read_bytes())
         tape.sizes.append((0, tape.file.stat().st_size))
         _, _, lease = await queue.get()
         server.kill()
@@ -228,10 +233,11 @@ async def test_traffic_with_durable_puts_loses_nothing_to_a_promotion(name: str)
 # -- a server that refuses -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [lambda server: server, servers.without_functions])
 async def test_a_full_server_refuses_puts_and_takes_what_makes_room(
-    start: Start, name: str
+    start: Start, name: str, kind: Callable[[Server], Server]
 ) -> None:
-    server = await asyncio.to_thread(start, servers.small())
+    server = await asyncio.to_thread(start, kind(servers.small()))
     async with Queue(server.url, name, **LONG) as queue:
         accepted = 0
 
@@ -245,9 +251,13 @@ async def test_a_full_server_refuses_puts_and_takes_what_makes_room(
             await fill()
         assert caught.value.outcome == "not done"
         assert await queue.qsize() == accepted
+        other = Queue(server.url, name, **LONG)
+        await within(PATIENCE, other.start())  # another client can come
+        await other.close()
         for number in range(20):
             key, _, lease = await queue.get()
             assert key == f"{number}"
+            await queue.extend(lease)
             await queue.ack(lease)
         await queue.put("after", "x" * 50_000)
         assert await queue.qsize() == accepted - 19
@@ -321,6 +331,91 @@ async def test_a_program_that_was_flushed_is_loaded_again(
     traffic.assert_exactly_once()
 
 
+def refused(server: Server, code: str) -> bool:
+    """Whether the server has answered with this error, ever."""
+    return f"errorstat_{code}:".encode() in server.ask("INFO", "errorstats")
+
+
+async def test_a_server_that_is_busy_with_the_script_of_somebody_else_is_waited_for(
+    start: Start, name: str
+) -> None:
+    server = await asyncio.to_thread(start, servers.plain(busy_reply_threshold=20))
+    async with (
+        Queue(server.url, name, **LONG) as queue,
+        Queue(server.url, f"{name}-impatient", unavailable_timeout=0.5) as impatient,
+    ):
+        await queue.put("key", 1)
+        await impatient.put("key", 1)
+        _, _, lease = await queue.get()
+        with pytest.raises(TimeoutError):
+            await impatient.take("none", 0.01)
+        running = asyncio.create_task(asyncio.to_thread(run_for_ever, server))
+        await until(lambda: is_busy(server), "a script that runs")
+        under_way = [queue.put("other", 2), queue.ack(lease), queue.take("other")]
+        tasks = [asyncio.create_task(call) for call in under_way]
+        with pytest.raises(QueueUnavailableError, match="BUSY") as caught:
+            await impatient.put("never", 1)
+        assert caught.value.outcome == "not done"
+        assert not any(task.done() for task in tasks)
+        server.ask("SCRIPT", "KILL")
+        await running
+        _, _, (_, value, _) = await within(PATIENCE, asyncio.gather(*tasks))
+        assert value == 2
+        assert await impatient.available_keys() == {"key"}
+        assert refused(server, "BUSY")
+
+
+def run_for_ever(server: Server) -> None:
+    with pytest.raises(redis.ResponseError, match="killed"):
+        server.ask("EVAL", "while true do end", 0)
+
+
+def is_busy(server: Server) -> bool:
+    try:
+        server.ask("GET", "anything")
+    except redis.ResponseError as error:
+        return "BUSY" in str(error)
+    return False
+
+
+async def test_a_client_that_does_not_listen_is_cut_off_and_hears_of_everything(
+    start: Start, name: str
+) -> None:
+    """What the server had to say to it is lost, such as that its calls have something."""
+    limit = "pubsub 100kb 0 0"
+    server = await asyncio.to_thread(start, servers.plain(client_output_buffer_limit=limit))
+    async with (
+        Queue(server.url, name, claim_timeout=PATIENCE, **LONG) as gets,
+        Queue(server.url, name, **LONG) as puts,
+    ):
+        getting = [asyncio.create_task(gets.get()) for _ in range(20)]
+        await waiting(puts, 20)
+        link: Any = gets._store.__dict__["_link"]
+        connects = link.connects
+        link.ears.transport.pause_reading()
+        channel = f"lkq:{{{name}}}:{gets.session}"
+
+        def is_cut_off() -> bool:
+            if channel.encode() not in server.ask("PUBSUB", "CHANNELS", channel):
+                return True
+            server.ask("PUBLISH", channel, "noise " * 10_000)
+            return False
+
+        for number in range(10):
+            await puts.put(f"{number}", number)
+        await until(is_cut_off, "the end of its connection")
+        assert not any(task.done() for task in getting)
+        link.ears.transport.resume_reading()
+        await until(lambda: link.connects > connects)
+        got = await within(PATIENCE, asyncio.gather(*getting[:10]))
+        assert [value for _, value, _ in got] == [*range(10)]
+        for number in range(10, 20):
+            await puts.put(f"{number}", number)
+        got = await within(PATIENCE, asyncio.gather(*getting[10:]))
+        assert [value for _, value, _ in got] == [*range(10, 20)]
+        assert all(lease.attempt == 1 for _, _, lease in got)
+
+
 # -- a cluster -------------------------------------------------------------------------------------
 
 
@@ -359,6 +454,67 @@ async def test_queues_of_a_cluster_are_spread_over_its_nodes_and_each_is_whole(n
                 assert value == number
                 await gets.ack(lease)
         assert len(owners) > 1
+    finally:
+        await asyncio.to_thread(cluster.__exit__)
+
+
+async def test_a_queue_in_the_midst_of_its_move_is_waited_for(name: str) -> None:
+    """ASK: it is answered as long as the slot moves. Half a queue is nowhere asked for anything."""
+    cluster = await asyncio.to_thread(Cluster().__enter__)
+    try:
+        slot = cluster.slot(f"lkq:{{{name}}}")
+        origin, target = cluster.owner(slot), (cluster.owner(slot) + 1) % 3
+        async with cluster_queue(cluster, name) as queue:
+            await queue.put("a", 1)
+            _, _, lease = await queue.get()
+            getting = asyncio.create_task(queue.get())
+            await waiting(queue, 1)
+            for moves in (False, True):  # at first the move is called off
+                cluster.begin_move(slot, target)
+                calls = [queue.put(f"{moves}", 2), queue.extend(lease)]
+                under_way = [asyncio.create_task(call) for call in calls]
+                await until(lambda: refused(cluster.nodes[origin], "ASK"))
+                await asyncio.sleep(0.3)
+                assert not any(task.done() for task in [*under_way, getting])
+                if moves:
+                    await asyncio.to_thread(cluster.move, slot, target)
+                else:
+                    cluster.call_off(slot)
+                await within(PATIENCE, asyncio.gather(*under_way))
+                _, value, other = await within(PATIENCE, getting)
+                assert value == 2
+                await queue.ack(other)
+                getting = asyncio.create_task(queue.get())
+                await waiting(queue, 1)
+                cluster.nodes[origin].ask("CONFIG", "RESETSTAT")
+            assert cluster.owner(slot) == target
+            await queue.ack(lease)
+            getting.cancel()
+    finally:
+        await asyncio.to_thread(cluster.__exit__)
+
+
+async def test_a_cluster_that_is_down_is_waited_for(name: str) -> None:
+    cluster = await asyncio.to_thread(Cluster().__enter__)
+    try:
+        slot = cluster.slot(f"lkq:{{{name}}}")
+        node = cluster.nodes[cluster.owner(slot)]
+        async with cluster_queue(cluster, name) as queue:
+            await queue.put("a", 1)
+            getting = asyncio.create_task(queue.take("b"))
+            await waiting(queue, 1)
+            lost = next(
+                other for other in range(slot) if cluster.nodes[cluster.owner(other)] is node
+            )
+            node.ask("CLUSTER", "DELSLOTS", lost)  # of which nobody takes care now
+            await until(lambda: b"cluster_state:fail" in node.ask("CLUSTER", "INFO"))
+            putting = asyncio.create_task(queue.put("b", 2))
+            await until(lambda: refused(node, "CLUSTERDOWN"))
+            assert not putting.done()
+            node.ask("CLUSTER", "ADDSLOTS", lost)
+            await within(PATIENCE, putting)
+            assert (await within(PATIENCE, getting))[1] == 2
+            assert await queue.available_keys() == {"a"}
     finally:
         await asyncio.to_thread(cluster.__exit__)
 

@@ -1386,5 +1386,7 @@ if redis.register_function then
         function_name = 'leasedkeyq2_oom', callback = run, flags = {'allow-oom'},
     })
 else
+    -- A script that has written something, were it nothing, may go on though there is no memory left.
+    if ARGV[2] ~= '0' and ARGV[4] ~= 'put' then redis.call('DEL', KEYS[1]) end
     return run(KEYS, ARGV)
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import insort
@@ -30,6 +31,10 @@ PASSING: Final = frozenset(
 ELSEWHERE: Final = ("READONLY", "MASTERDOWN")  # after which a Sentinel knows better
 REFUSALS: Final = ("OOM", "NOAUTH", "WRONGPASS", "NOPERM", "NOREPLICAS", "MISCONF")
 PAUSE: Final = 0.1  # seconds before another attempt
+
+
+# Redis 6 wraps the error of a command in one of the script.
+WRAPPED: Final = re.compile(r"ERR Error running script .*@user_script: ?\d+: -(?=[A-Z]+ )")
 
 
 def _by_order(request: Request) -> int:
@@ -244,6 +249,7 @@ class RedisStore:
 
     def _error(self, request: Request | None, error: str) -> None:
         """The server has answered with an error of its own, and carried nothing out."""
+        error = WRAPPED.sub("", error)
         code = error.split(" ", 1)[0]
         if code == "MOVED":
             self._hold(request)
