@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 from random import Random
+from ssl import SSLContext
 from types import TracebackType
 from typing import TypeAlias
 
@@ -44,10 +45,14 @@ def every_so_often(seed: int, chance: float, most: int) -> Plan:
 
 
 class Proxy:
-    """Clients use `url`; whatever they send goes to `target`, as long as nothing else is said."""
+    """Clients use `url`; whatever they send goes to `target`, as long as nothing else is said.
 
-    def __init__(self, target: Server, seed: int = 1) -> None:
+    With `tls` it speaks that to its clients, and plainly to the server.
+    """
+
+    def __init__(self, target: Server, seed: int = 1, tls: SSLContext | None = None) -> None:
         self.target = target  # may be changed: new connections go to another one then
+        self.tls = tls
         self.refuses = False  # new connections are cut at once
         self.plan: Plan = lambda request: None
         self.random = Random(seed)
@@ -60,10 +65,10 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"redis://{LOOPBACK}:{self.port}"
+        return f"{'rediss' if self.tls else 'redis'}://{LOOPBACK}:{self.port}"
 
     async def __aenter__(self) -> Proxy:
-        self.listener = await asyncio.start_server(self.accept, LOOPBACK, 0)
+        self.listener = await asyncio.start_server(self.accept, LOOPBACK, 0, ssl=self.tls)
         self.port: int = self.listener.sockets[0].getsockname()[1]
         return self
 

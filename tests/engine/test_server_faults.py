@@ -339,7 +339,7 @@ def refused(server: Server, code: str) -> bool:
 async def test_a_server_that_is_busy_with_the_script_of_somebody_else_is_waited_for(
     start: Start, name: str
 ) -> None:
-    server = await asyncio.to_thread(start, servers.plain(busy_reply_threshold=20))
+    server = await asyncio.to_thread(start, servers.plain(lua_time_limit=20))
     async with (
         Queue(server.url, name, **LONG) as queue,
         Queue(server.url, f"{name}-impatient", unavailable_timeout=0.5) as impatient,
