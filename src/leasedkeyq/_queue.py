@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 from ._checks import InFlightPolicy
 from ._records import Waiter
 from ._shell import Shell
-from .errors import QueueClosedError
 from .jobs import Jobs
 from .lease import Lease
 from .observing import Observer
@@ -151,16 +150,6 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
         except BaseException:
             self._leave(waiter)  # which does nothing if the call has had its end
             raise
-
-    def __aiter__(self) -> Self:
-        """`get` again and again, until that raises QueueClosedError. Spec: ``Get``."""
-        return self
-
-    async def __anext__(self) -> Delivery[K, V]:
-        try:
-            return await self.get()
-        except QueueClosedError:
-            raise StopAsyncIteration from None
 
     # -- leases ----------------------------------------------------------------
 

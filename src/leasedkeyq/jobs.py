@@ -340,9 +340,19 @@ class Job(Generic[K, V]):
 
 
 class Jobs:
-    """What any queue with the operations of `LeasingQueue` gets: jobs and batches."""
+    """What any queue with the operations of `LeasingQueue` gets: jobs, batches, ``async for``."""
 
     __slots__ = ()
+
+    def __aiter__(self) -> Self:
+        """`get` again and again, until that raises QueueClosedError. Spec: ``Get``."""
+        return self
+
+    async def __anext__(self: LeasingQueue[K, V]) -> Delivery[K, V]:
+        try:
+            return await self.get()
+        except QueueClosedError:
+            raise StopAsyncIteration from None
 
     def job(
         self: LeasingQueue[K, V],

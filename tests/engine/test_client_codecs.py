@@ -97,6 +97,12 @@ def test_bad_settings(error: type[Exception], said: str, options: dict[str, Any]
         Queue(**arguments)
 
 
+def test_an_observer_cannot_be_had() -> None:
+    told: Any = print
+    with pytest.raises(NotImplementedError, match="of what others do this client hears nothing"):
+        Queue("redis://localhost", "name", observer=told)
+
+
 def test_errors_can_travel() -> None:
     error = pickle.loads(pickle.dumps(QueueUnavailableError("said", "unknown")))
     assert (str(error), error.outcome) == ("said", "unknown")

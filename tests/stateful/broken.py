@@ -67,7 +67,7 @@ class Bug:
 
 
 BUGS: list[Bug] = []
-FINDERS = {"Shell": Q, "LeasedKeyQueue": Q, "LinkedList": L, "Deadlines": D}
+FINDERS = {"Shell": Q, "LeasedKeyQueue": Q, "Jobs": Q, "LinkedList": L, "Deadlines": D}
 
 
 def bug(where: str, what: str, machine: Machine | None = None, value: Any = None) -> Note:
@@ -777,7 +777,7 @@ def _(o: Any, self: Any, waiter: Any, _now: float) -> None:
     o(self, waiter, 0.0)
 
 
-@bug("LeasedKeyQueue.__anext__", "async for ends in an error")
+@bug("Jobs.__anext__", "async for ends in an error")
 async def _(_o: Any, self: Any) -> Any:
     return await self.get()
 

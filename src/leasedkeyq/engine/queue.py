@@ -301,16 +301,6 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
         else:
             self._raise(call, _no(word, call.op, call.key))
 
-    def __aiter__(self) -> Self:
-        """`get` again and again, until that raises QueueClosedError. Spec: ``Get``."""
-        return self
-
-    async def __anext__(self) -> Delivery[K, V]:
-        try:
-            return await self.get()
-        except QueueClosedError:
-            raise StopAsyncIteration from None
-
     # -- leases ----------------------------------------------------------------------
 
     async def ack(self, lease: Lease[K]) -> None:

@@ -39,7 +39,8 @@ class RedisLeasedKeyQueue(EngineQueue[K, V], Generic[K, V]):
     ``claim_timeout``: how long something is kept for a call of a client that does not fetch it;
     then that client is taken for dead.
 
-    Raises TypeError or ValueError for bad arguments. It connects when it is first used, and belongs
+    Raises TypeError or ValueError for bad arguments, and NotImplementedError for an ``observer``,
+    which would have to be told what others do. It connects when it is first used, and belongs
     to the event loop in which that happens. Spec: ``Init``.
     """
 
@@ -59,11 +60,18 @@ class RedisLeasedKeyQueue(EngineQueue[K, V], Generic[K, V]):
         unavailable_timeout: float = 5,
         session_ttl: float = 30,
         claim_timeout: float = 5,
+        observer: None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"the name of a queue must be a str, not {text(name)}")
         if not name or "{" in name or "}" in name:
             raise ValueError(f"the name of a queue must not be empty or hold braces: {name!r}")
+        if observer is not None:
+            raise NotImplementedError(
+                "observer can't be had of a queue on a server: an observer is told every event of a"
+                " queue, and of what others do this client hears nothing; await stats(), or look"
+                f" with `top` ({observer!r} was given)"
+            )
         if durable not in _DURABILITY:
             raise ValueError(f"durable must be one of {_DURABILITY}, not {durable!r}")
         patience = lease_seconds("unavailable_timeout", unavailable_timeout)
