@@ -199,6 +199,11 @@ def test_items_are_as_old_as_their_stay_in_the_line(queue: Queue) -> None:
     queue.now = 2200
     queue.do("A", "get", 0, 50)
     assert ages(queue) == ("", "100")
+    queue.now = 2300
+    put(queue, "A", "k3")  # comes after the lease has run out, though both are done in one call
+    queue.do("A", "discard", "k1")
+    queue.now = 2310
+    assert ages(queue) == ("10", "210")
 
 
 def test_what_came_back_to_the_front_is_as_old_as_its_stay(queue: Queue) -> None:
@@ -250,6 +255,70 @@ def test_how_much_of_a_lease_is_left_and_how_often_it_was_tried(queue: Queue) ->
     assert rows[2][1:] == ["k3", "0", "0", "inf"]  # on its way to B
     assert len(stats(queue, 2)["leases"]) == 2
     assert sorted(queue.look("numbers", 0)[2:]) == [row[0] for row in rows]
+
+
+def counts(queue: Queue) -> dict[str, int]:
+    """What is not zero."""
+    words = ("now", "phase", "oldest_available_age", "leases")
+    found = {name: int(said) for name, said in stats(queue).items() if name not in words}
+    sums = ("available", "delayed", "deferred", "in_flight", "acks", "discards", "replaced")
+    assert found["puts"] == sum(found[name] for name in sums)
+    return {name: number for name, number in found.items() if number}
+
+
+def test_what_there_is_and_what_has_been_is_counted(queue: Queue) -> None:
+    queue.maxsize = 7
+    queue.open("A")
+    queue.open("B")
+    put(queue, "A", "k1", "k2", "k3", "k4", "k5")
+    put(queue, "A", "k1", "k2")  # 2 are replaced
+    numbers = [queue.do("A", "get", 0, 100)[1] for _ in range(4)]
+    put(queue, "A", "k1", policy="defer")
+    queue.do("A", "ack", numbers[1], "k2")
+    queue.do("A", "release", numbers[2], "k3", 0, 0)
+    queue.do("A", "discard", "k5")
+    queue.do("A", "discard", "k1")  # what was deferred
+    put(queue, "A", "k1", policy="defer")
+    queue.do("A", "put", "late", "v", "update", 1000, 0)
+    queue.do("A", "get", 0, 100)
+    queue.now += 100  # the leases on k1, k3 and k4 run out, and k1 has the deferred value
+    assert counts(queue) == {
+        **{"maxsize": 7, "sessions": 2, "available": 3, "delayed": 1, "puts": 10},
+        **{"replaced": 3, "deliveries": 5, "acks": 1, "releases": 1, "expiries": 3, "discards": 2},
+    }
+    for _ in range(3):
+        queue.do("A", "get", 0, FOREVER)
+    put(queue, "A", "k1", policy="defer")
+    for call in (("get", 5, 10), ("take", "none", 5, 10)):
+        assert queue.do("B", *call)[0] == "wait"
+    queue.do("B", "give_up", 2)
+    queue.now += 5
+    queue.do("B", "tick")
+    assert queue.do("B", "resume", 3) == ["timeout"]
+    for call in (("take", "k9", FOREVER, 10), ("get", FOREVER, 10), ("take", "k1", FOREVER, 10)):
+        queue.do("B", *call)
+    put(queue, "A", "k9")  # is reserved for the take, and for the get when that is cancelled
+    for word in ("join", "drain"):
+        queue.do("A", word, FOREVER)
+    expected = {
+        **{"maxsize": 7, "sessions": 2, "delayed": 1, "deferred": 1, "in_flight": 4, "puts": 12},
+        **{"replaced": 3, "deliveries": 8, "acks": 1, "releases": 1, "expiries": 3, "discards": 2},
+        **{"timeouts": 2, "waiting_joins": 1, "waiting_drains": 1, "waiting_gets": 1},
+        "waiting_takes": 1,
+    }
+    assert counts(queue) == expected
+    queue.do("B", "cancel", 7)
+    del expected["waiting_gets"]
+    assert counts(queue) == expected
+    assert queue.do("B", "resume", 8)[2] == "k9"
+    expected["deliveries"] = 9
+    assert counts(queue) == expected
+    queue.do("A", "give_up", queue.requests["A"])  # the drain, which closes the queue
+    expected |= {"available": 6, "replaced": 3, "timeouts": 3}
+    left = {name: n for name, n in counts(queue).items() if name not in ("available", "replaced")}
+    gone: tuple[str, ...] = ("available", "replaced", "waiting_gets", "waiting_takes")
+    gone += ("waiting_joins", "waiting_drains", "in_flight", "deferred", "delayed")
+    assert left == {name: n for name, n in expected.items() if name not in gone}
 
 
 def test_sessions_are_counted_while_they_live(queue: Queue) -> None:
