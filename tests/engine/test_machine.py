@@ -253,7 +253,7 @@ def test_how_much_of_a_lease_is_left_and_how_often_it_was_tried(queue: Queue) ->
         [numbers[1], "k2", "1", "inf"],
     ]
     assert rows[2][1:] == ["k3", "0", "0", "inf"]  # on its way to B
-    assert len(stats(queue, 2)["leases"]) == 2
+    assert [len(stats(queue, *some)["leases"]) for some in ((), (2,), (9,))] == [0, 2, 3]
     assert sorted(queue.look("numbers", 0)[2:]) == [row[0] for row in rows]
 
 
