@@ -283,8 +283,17 @@ def test_what_there_is_and_what_has_been_is_counted(queue: Queue) -> None:
     queue.do("A", "get", 0, 100)
     queue.now += 100  # the leases on k1, k3 and k4 run out, and k1 has the deferred value
     assert counts(queue) == {
-        **{"maxsize": 7, "sessions": 2, "available": 3, "delayed": 1, "puts": 10},
-        **{"replaced": 3, "deliveries": 5, "acks": 1, "releases": 1, "expiries": 3, "discards": 2},
+        "maxsize": 7,
+        "sessions": 2,
+        "available": 3,
+        "delayed": 1,
+        "puts": 10,
+        "replaced": 3,
+        "deliveries": 5,
+        "acks": 1,
+        "releases": 1,
+        "expiries": 3,
+        "discards": 2,
     }
     for _ in range(3):
         queue.do("A", "get", 0, FOREVER)
@@ -301,9 +310,22 @@ def test_what_there_is_and_what_has_been_is_counted(queue: Queue) -> None:
     for word in ("join", "drain"):
         queue.do("A", word, FOREVER)
     expected = {
-        **{"maxsize": 7, "sessions": 2, "delayed": 1, "deferred": 1, "in_flight": 4, "puts": 12},
-        **{"replaced": 3, "deliveries": 8, "acks": 1, "releases": 1, "expiries": 3, "discards": 2},
-        **{"timeouts": 2, "waiting_joins": 1, "waiting_drains": 1, "waiting_gets": 1},
+        "maxsize": 7,
+        "sessions": 2,
+        "delayed": 1,
+        "deferred": 1,
+        "in_flight": 4,
+        "puts": 12,
+        "replaced": 3,
+        "deliveries": 8,
+        "acks": 1,
+        "releases": 1,
+        "expiries": 3,
+        "discards": 2,
+        "timeouts": 2,
+        "waiting_joins": 1,
+        "waiting_drains": 1,
+        "waiting_gets": 1,
         "waiting_takes": 1,
     }
     assert counts(queue) == expected

@@ -382,7 +382,7 @@ async def test_a_client_that_does_not_listen_is_cut_off_and_hears_of_everything(
     start: Start, name: str
 ) -> None:
     """What the server had to say to it is lost, such as that its calls have something."""
-    limit = "pubsub 100kb 0 0"
+    limit = "pubsub 1mb 0 0"
     server = await asyncio.to_thread(start, servers.plain(client_output_buffer_limit=limit))
     async with (
         Queue(server.url, name, claim_timeout=PATIENCE, **LONG) as gets,
@@ -395,12 +395,17 @@ async def test_a_client_that_does_not_listen_is_cut_off_and_hears_of_everything(
         link.ears.transport.pause_reading()
         channel = f"lkq:{{{name}}}:{gets.session}"
 
-        def is_cut_off() -> bool:
-            if channel.encode() not in server.ask("PUBSUB", "CHANNELS", channel):
-                return True
+        def is_full() -> bool:
+            """Whether the server has something for it that it cannot get rid of."""
             server.ask("PUBLISH", channel, "noise " * 10_000)
-            return False
+            listening = server.ask("CLIENT", "LIST", "TYPE", "pubsub").splitlines()
+            return not all(b" omem=0 " in line for line in listening)
 
+        def is_cut_off() -> bool:
+            server.ask("PUBLISH", channel, "noise " * 10_000)
+            return channel.encode() not in server.ask("PUBSUB", "CHANNELS", channel)
+
+        await until(is_full)
         for number in range(10):
             await puts.put(f"{number}", number)
         await until(is_cut_off, "the end of its connection")
