@@ -304,8 +304,8 @@ def test_what_there_is_and_what_has_been_is_counted(queue: Queue) -> None:
     queue.now += 5
     queue.do("B", "tick")
     assert queue.do("B", "resume", 3) == ["timeout"]
-    for call in (("take", "k9", FOREVER, 10), ("get", FOREVER, 10), ("take", "k1", FOREVER, 10)):
-        queue.do("B", *call)
+    for asked in (("take", "k9", FOREVER, 10), ("get", FOREVER, 10), ("take", "k1", FOREVER, 10)):
+        queue.do("B", *asked)
     put(queue, "A", "k9")  # is reserved for the take, and for the get when that is cancelled
     for word in ("join", "drain"):
         queue.do("A", word, FOREVER)
