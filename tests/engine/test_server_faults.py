@@ -397,12 +397,12 @@ async def test_a_client_that_does_not_listen_is_cut_off_and_hears_of_everything(
 
         def is_full() -> bool:
             """Whether the server has something for it that it cannot get rid of."""
-            server.ask("PUBLISH", channel, "noise " * 10_000)
+            server.ask("PUBLISH", channel, "noise" * 10_000)
             listening = server.ask("CLIENT", "LIST", "TYPE", "pubsub").splitlines()
             return not all(b" omem=0 " in line for line in listening)
 
         def is_cut_off() -> bool:
-            server.ask("PUBLISH", channel, "noise " * 10_000)
+            server.ask("PUBLISH", channel, "noise" * 10_000)
             return channel.encode() not in server.ask("PUBSUB", "CHANNELS", channel)
 
         await until(is_full)
