@@ -669,8 +669,9 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
         """As `LeasedKeyQueue.stats`, of the whole queue, whoever did it; it has to be awaited.
 
         A lease that ended with its client counts as a release if that left, and as an expiry if it
-        was taken for dead. The ages are exact. O(log n), amortised over the grants. Raises
-        QueueUnavailableError. Spec: no action.
+        was taken for dead. The ages are exact: an item that came back to the front is as old as its
+        own stay there, and a lease counts from its grant. O(log n), amortised over the grants.
+        Raises QueueUnavailableError. Spec: no action.
         """
         return (await self._look(1)).stats
 
