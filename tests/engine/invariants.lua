@@ -38,7 +38,7 @@ if call('EXISTS', named('meta')) == 0 then return '' end
 m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
     m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm =
     cmsgpack.unpack(call('GET', named('meta')))
-m.soonest = select(21, cmsgpack.unpack(call('GET', named('meta'))))
+m.soonest, m.deferred = select(21, cmsgpack.unpack(call('GET', named('meta'))))
 if m.phase == 'closing' then return '' end
 
 local LINED = {AVAILABLE = true, BUFFERED = true}
@@ -48,13 +48,19 @@ local WAITS = {AVAILABLE = true, DELAYED = true, DEFERRED = true, BUFFERED = tru
 local LISTS = {get = 'getters', take = 'takers', put = 'putters', join = 'joiners', drain = 'drainers'}
 
 -- Keys and values.
-local line, due, values = scored('line'), scored('due'), {}
+local line, due, values, deferred = scored('line'), scored('due'), {}, 0
+-- Of each version, once: where its value is, with its key or copy, or among the long ones.
+local function has_value(version, value)
+    hold('R2', values[text(version)] == nil, 'version ' .. version .. ' twice')
+    values[text(version)] = not value
+end
 local late, in_line, n_late, crowd, deadlines = {}, 0, 0, {}, {}
 for _, key in ipairs(call('SMEMBERS', named('late'))) do late[key] = true end
 local state, newest, leases, lease = {}, {}, {}, {}
 for key, packed in pairs(hashed('keys')) do
-    local version, attempts, time
-    state[key], newest[key], version, attempts, time, leases[key], lease[key] = cmsgpack.unpack(packed)
+    local version, attempts, time, value
+    state[key], newest[key], version, attempts, time, leases[key], lease[key], value =
+        cmsgpack.unpack(packed)
     local s = state[key]
     hold('R1', s ~= 'ABSENT', key .. ' is known and absent')
     hold('R1', (line[key] ~= nil) == (LINED[s] or false), key .. ' in the line')
@@ -66,10 +72,9 @@ for key, packed in pairs(hashed('keys')) do
     hold('R2', (version > 0) == (WAITS[s] or false), key .. ' has a waiting value')
     hold('R2', version <= newest[key] and newest[key] <= m.puts, key .. ' has a version to come')
     hold('R2', s ~= 'DEFERRED' or version == newest[key], key .. ' defers an old value')
-    if version > 0 then
-        hold('R2', not values[text(version)], 'version ' .. version .. ' twice')
-        values[text(version)] = true
-    end
+    if version > 0 then has_value(version, value) end
+    hold('R2', version > 0 or not value, key .. ' has a value that does not wait')
+    if s == 'DEFERRED' then deferred = deferred + 1 end
     hold('R4', not time or LATE[s] or s == 'DEFERRED', key .. ' has a time')
     hold('R4', time or not LATE[s], key .. ' has no time')
     if time then deadlines['1' .. hex(version) .. key] = time end
@@ -80,7 +85,8 @@ hold('R1', n_late == call('SCARD', named('late')), 'a stranger is delayed')
 -- Copies in flight.
 local flights, mine, bound, calls, flying = {}, {}, {}, {}, 0
 for number, packed in pairs(hashed('fly')) do
-    local key, version, attempts, seen, duration, deadline, session, name = cmsgpack.unpack(packed)
+    local key, version, attempts, seen, duration, deadline, session, name, value =
+        cmsgpack.unpack(packed)
     flying = flying + 1
     hold('R3', state[key], number .. ' of a key that is not known')
     flights[key] = (flights[key] or 0) + 1
@@ -88,8 +94,7 @@ for number, packed in pairs(hashed('fly')) do
         hold('R3', lease[key] == number, 'the lease of ' .. key)
     end
     if (leases[key] or 0) > 1 then crowd[prefix(key) .. hex(version) .. number] = 0 end
-    hold('R2', not values[text(version)], 'version ' .. version .. ' twice')
-    values[text(version)] = true
+    has_value(version, value)
     hold('R2', version <= (newest[key] or 0), number .. ' has a version to come')
     hold('R3', tonumber(number, 16) <= m.number, number .. ' is to come')
     if deadline then
@@ -107,7 +112,9 @@ for session in pairs(mine) do
 end
 local kept = hashed('values')
 for version in pairs(kept) do kept[version] = true end
+for version, is_kept in pairs(values) do values[version] = is_kept or nil end
 same('R2', kept, values)
+hold('R2', m.deferred == deferred, m.deferred .. ' are said to be deferred')
 
 -- Calls: those that wait, and those that have something reserved.
 local waiting, waits, sessions, slots = {}, {}, {}, scored('slots')

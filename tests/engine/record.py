@@ -28,11 +28,12 @@ MACHINE = Path(module("errors").__file__).with_name("redis") / "machine.lua"
 RECORD = "record"
 PAGE = 10_000
 
-RUN = f"""
-local function run(keys, args)
+ANSWER = f"""
+local function answer(kept, op, args, from, to)
     happened = {{}}
-    local reply = unrecorded(keys, args)
-    local entry = cmsgpack.pack({{string.format('%.0f', now), base, args, reply, happened}})
+    local reply = unrecorded(kept, op, args, from, to)
+    local asked = {{session, request, 0, op, unpack(args, from, to)}}
+    local entry = cmsgpack.pack({{string.format('%.0f', now), base, asked, reply, happened}})
     redis.call('RPUSH', '{RECORD}', entry)
     return reply
 end
@@ -40,11 +41,11 @@ end
 
 # Lines of the source, each there once, and what a test has before or after it.
 BEFORE = {
-    "if redis.register_function then": RUN,
-    "        reply = OPERATIONS[op](unpack(args, 5))": "it('operation')",
+    "-- Replies are kept, and those that have arrived go, some at a time.": ANSWER,
+    "        reply = OPERATIONS[op](unpack(args, from, to))": "it('operation')",
     "            GiveBack(flight_of(which), 'end', 0)": "it('expire', which)",
     "            Ripen(entry_of(string.sub(which, 15)))": "it('ripen', string.sub(which, 15))",
-    "            call('ZADD', named('slots'), c.ticket, c.name)": "it('slot', c.name)",
+    "            call('ZADD', names.slots, c.ticket, c.name)": "it('slot', c.name)",
 }
 AFTER = {
     "#!lua name=leasedkeyq2": """
@@ -53,16 +54,16 @@ local function it(...) happened[#happened + 1] = {...} end
 """,
     "local function drop(s, how)": "it('drop', s)",
     "local function end_session(s, everything)": "it('end', s, everything and 'all' or 'bound')",
-    "        Served()": "it('operated')",
+    "        if m.waiting > 0 or m.phase == 'closing' then Served() end": "it('operated')",
     "        local c = claimant(e.key)": "it('offer', e.key, c and c.name or '')",
 }
 
 
 def recording(source: str) -> str:
     """The source, that writes a record as it works."""
-    run = "local function run(keys, args)"
-    assert source.count(run) == 1
-    source = source.replace(run, run.replace(" run", " unrecorded"))
+    answer = "local function answer(kept, op, args, from, to)"
+    assert source.count(answer) == 1
+    source = source.replace(answer, answer.replace(" answer", " unrecorded"))
     lines = []
     found = 0
     for line in source.split("\n"):
@@ -253,7 +254,7 @@ class Replay(model.Model):
 
     def answer(self, done: Done, carry_out: Any) -> None:
         """What an operation of the model comes to is what the server has said."""
-        reply = [part.decode() for part in done.reply]
+        reply = [f"{part}" if isinstance(part, int) else part.decode() for part in done.reply]
         name = f"{done.session}:{done.request}"
         try:
             result = carry_out()

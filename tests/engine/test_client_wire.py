@@ -343,7 +343,8 @@ def test_errors_of_the_server(store: Any) -> None:
     for error, outcome in said:
         request = Request("put", (), None)
         store.send(request)
-        store.reply(request, ReplyError(error))
+        store.flow()
+        store.reply([request], ReplyError(error))
         op, failure = store._owner.said.pop()
         assert (op, failure.outcome) == ("put", outcome)
         assert error.removeprefix(WRAPPED) in str(failure)
@@ -351,7 +352,8 @@ def test_errors_of_the_server(store: Any) -> None:
         request = Request("put", (), None)
         store._ready = True
         store.send(request)
-        store.reply(request, ReplyError(error))
+        store.flow()
+        store.reply([request], ReplyError(error))
         assert store._pending.pop() is request
         assert (request.sent, store.trouble, store.connected) == (0, error, False)
     store._again(False)
@@ -360,7 +362,7 @@ def test_errors_of_the_server(store: Any) -> None:
     store.subscribed(None)  # there were two of them under way
     assert store._owner.said == []
     greeting = store._greeting
-    store.reply(greeting, [b"again"])
+    store.reply([greeting], [b"again"])
     assert (greeting.sent, store._greeting is greeting) == (2, True)
     store._again(False)  # a greeting is under way already
     assert store._link.written[-1][0] == "write"
@@ -372,11 +374,12 @@ def test_what_is_sent_again_keeps_its_order_and_a_greeting_is_not_sent_again(sto
     first, second, third = (Request(op, (), None) for op in ("first", "second", "third"))
     store.send(first)
     store.send(second)
+    store.flow()
     store.greet()
     store.subscribed(None)
     store.send(third)
     greeting = store._greeting
-    store.link_down([second, greeting, first])  # in whatever order they were under way
+    store.link_down([[second], [greeting], [first]])  # in whatever order they were under way
     assert store._pending == [first, second, third]
     assert greeting.answered
 
@@ -400,7 +403,7 @@ def test_the_greeting_may_be_put_off(store: Any) -> None:
     store.greet()
     store.subscribed(None)
     greeting = store._greeting
-    store.reply(greeting, ReplyError("LOADING wait"))
+    store.reply([greeting], ReplyError("LOADING wait"))
     assert (greeting.answered, store._greeting, store._pending) == (True, None, [])
     assert store._timer is not None
     store.part()  # and nothing is tried again
@@ -413,6 +416,7 @@ def test_without_a_link_there_is_nothing_to_say(store: Any) -> None:
     assert store._link.written.pop()[0] == "lose"
     request = Request("put", (), None)
     store.send(request)
+    store.flow()
     assert not store.withdraw(request)
     store._link.written.clear()
     store._link.up = False

@@ -81,7 +81,9 @@ class Queue:
 
 
 def decoded(part: Any) -> Any:
-    return [*map(decoded, part)] if isinstance(part, list) else part.decode()
+    if isinstance(part, list):
+        return [*map(decoded, part)]
+    return f"{part}" if isinstance(part, int) else part.decode()
 
 
 @pytest.fixture(scope="module", params=["function", pytest.param("script", marks=pytest.mark.deep)])

@@ -16,7 +16,7 @@ SHARE: Final = 17  # each so manieth; a prime, so that none falls always on the 
 SAMPLE: Final = (
     ("['ack last'] = {'DROP', 'ABSENT'},", "['ack last'] = {'DROP', 'AVAILABLE'},"),
     ("return m.maxsize == 0 or", "return m.maxsize == 0 or Items() <= m.maxsize"),
-    ("call('HDEL', named('keys'), e.key)", ""),
+    ("set('fly', f.number, false)", ""),
     ("keep_entry(e)", ""),
 )
 

@@ -141,8 +141,8 @@ def test_a_hundred_thousand_requests_of_processes_that_die(
 
 BROKEN = {
     "who came last is served first": (
-        "local function first(list)\n    return call('ZRANGE', named(list), 0, 0)[1]",
-        "local function first(list)\n    return call('ZREVRANGE', named(list), 0, 0)[1]",
+        "local function first(list)\n    return call('ZRANGE', names[list], 0, 0)[1]",
+        "local function first(list)\n    return call('ZREVRANGE', names[list], 0, 0)[1]",
     ),
     "what expired goes to the front": (
         "GiveBack(flight_of(which), 'end', 0)",

@@ -31,8 +31,9 @@ LIVE, ACKED, RELEASED, EXPIRED, LOST = Standing
 class Held(ref[Lease[Any]]):
     """A lease of this client, known for as long as somebody holds it."""
 
-    __slots__ = ("duration", "key", "number", "standing", "superseded", "until")
+    __slots__ = ("duration", "key", "number", "standing", "superseded", "token", "until")
 
+    token: str
     number: int
     key: bytes
     duration: float  # as granted
@@ -43,6 +44,7 @@ class Held(ref[Lease[Any]]):
 
 def hold(
     lease: Lease[Any],
+    token: str,
     number: int,
     key: bytes,
     duration: float,
@@ -51,6 +53,7 @@ def hold(
 ) -> Held:
     """A lease was granted to a request that was made at that time, so it can't last longer."""
     held = Held(lease, forget)
+    held.token = token
     held.number = number
     held.key = key
     held.duration = duration

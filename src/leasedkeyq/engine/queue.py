@@ -240,14 +240,15 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
             self._raise(call, error)
             return
         assert self._tokens is not None
-        lease = Lease(self._tokens.token(number), key, int(reply[4]))
-        held = hold(lease, number, name, call.duration, call.asked, self._forget)
-        self._held[number] = held
+        token = self._tokens.token(number)
+        lease = Lease(token, key, int(reply[4]))
+        held = hold(lease, token, number, name, call.duration, call.asked, self._forget)
+        self._held[token] = held
         self._return(call, (key, value, lease))
 
     def _forget(self, held: Held) -> None:
         """Nobody holds the lease any more."""
-        self._held.pop(held.number, None)
+        self._held.pop(held.token, None)
 
     def _decoded(self, name: bytes, data: bytes) -> tuple[K, V]:
         try:
@@ -428,21 +429,27 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
 
     def _find(self, lease: Lease[Any]) -> tuple[int, bytes, Held | None]:
         """What the machine calls a lease, and what is known of it here; raises if it has ended."""
-        assert self._tokens is not None
-        number = self._tokens.number(leased(lease).token)
-        if number is None:
-            raise ended(lease, None)
-        try:
-            name = self._keys.encode(lease.key)
-        except Exception as error:
-            raise ended(lease, None) from error  # it is no key that was ever put
-        held = self._held.get(number)
+        held = self._held.get(lease.token)
+        if held is not None and held() is lease:  # and not another with the same token
+            number, name = held.number, held.key
+        else:
+            number, name = self._named(lease)
         if held is not None:
             if held.key != name:
                 raise ended(lease, None)
             if held.standing is not LIVE:
                 raise ended(lease, held.standing)
         return number, name, held
+
+    def _named(self, lease: Lease[Any]) -> tuple[int, bytes]:
+        assert self._tokens is not None
+        number = self._tokens.number(lease.token)
+        if number is None:
+            raise ended(lease, None)
+        try:
+            return number, self._keys.encode(lease.key)
+        except Exception as error:
+            raise ended(lease, None) from error  # it is no key that was ever put
 
     def _alive(self, lease: Lease[Any]) -> Held | None:
         """What is known here of a lease, which has not run out by the clock of this loop."""

@@ -48,8 +48,9 @@ def seconds_of(text: Any) -> float:
 class Call(Request):
     """A request that the machine may have to put off until something happens."""
 
-    __slots__ = ("duration", "early", "end", "key", "phase", "timer", "value", "wait")
+    __slots__ = ("duration", "early", "end", "given", "key", "phase", "timer", "value", "wait")
 
+    given: tuple[Any, ...]  # the arguments before the wait
     key: Any  # of a take or put, for messages
     value: bytes | None  # of a put: sent again when it is carried out
     wait: float  # in seconds
@@ -98,7 +99,7 @@ class Session:
         self._number = 0  # of the latest request
         self._asked: deque[Request] = deque()  # in order; those in front may be answered already
         self._calls: dict[int, Call] = {}  # that are not over, by their number
-        self._held: dict[int, Held] = {}  # by number
+        self._held: dict[str, Held] = {}  # by token
         self._watch: TimerHandle | None = None  # for answers that do not come
         self._beat: TimerHandle | None = None
         self._alarm: TimerHandle | None = None
@@ -381,6 +382,7 @@ class Session:
         The wait stands before the duration of a lease, and otherwise at the end.
         """
         call = Call(op, args, then)
+        call.given = args
         call.key, call.value, call.duration, call.wait = key, value, duration, wait
         call.timer, call.early = None, False
         call.end = inf if wait == inf else self._time() + wait
@@ -393,9 +395,10 @@ class Session:
     def _ask(self, call: Call, wait: float) -> None:
         call.phase = ASKED
         patient = micro(wait) if wait > 0 else 0
-        tail = (micro(call.duration),) if call.op in ("get", "take") else ()
-        given = call.args[: _GIVEN[call.op]]
-        call.args = (*given, patient, *tail)
+        if call.op in ("get", "take"):
+            call.args = (*call.given, patient, micro(call.duration))
+        else:
+            call.args = (*call.given, patient)
         self._submit(call, True)
         if wait > 0:
             self._calls[call.number] = call
@@ -536,9 +539,6 @@ class Session:
         else:
             caller, request.caller = request.caller, None
             caller.set_exception(error)
-
-
-_GIVEN: Final = {"put": 4, "get": 0, "take": 1, "join": 0, "drain": 0}
 
 
 def _ignore(request: Request, word: bytes, reply: Reply) -> None:

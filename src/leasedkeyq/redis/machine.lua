@@ -16,20 +16,22 @@ What is kept. All keys of a queue begin with KEYS[1], `lkq:{NAME}`; S is a sessi
 
   meta        string  schema, id, maxsize; phase: open, shut, closing (Close has begun and goes on with
                       the next call), closed; puts, number, ticket, place: the last that was given;
-                      getters, takers, putters, joiners, drainers: how many wait; ringer, alarm: the
-                      session that is to call at that moment; soonest: nothing is due before; claim, publish:
-                      see Open; drained, joined, cursor: of a close that goes on; sessions: how many
-                      live; grants, undelivered, releases, expiries, recalls, discards, timeouts: what
-                      has been, as far as it follows from nothing else (Stats)
-  keys        hash    key -> state, newest, version, attempts, time, leases, lease: `newest` version
-                      accepted; version, attempts and time (false: has come) of the waiting value, that
-                      is, in the line, delayed or deferred; how many leases are live, and which one
-  values      hash    version -> value: written once, deleted once
+                      getters, takers, putters, joiners, drainers: how many wait; deferred: how many
+                      values are; ringer, alarm: the session that is to call at that moment; soonest:
+                      nothing is due before; claim, publish: see Open; drained, joined, cursor: of a
+                      close that goes on; sessions: how many live; grants, undelivered, releases,
+                      expiries, recalls, discards, timeouts: what has been, as far as it follows from
+                      nothing else (Stats)
+  keys        hash    key -> state, newest, version, attempts, time, leases, lease, value: `newest`
+                      version accepted; version, attempts and time (false: has come) of the waiting
+                      value, that is, in the line, delayed or deferred; how many leases are live, and
+                      which one; the waiting value, or false
+  values      hash    version -> value, of those too long to be moved about: written once, deleted once
   line        zset    key -> place: what came back below zero, what arrived above; it tells the
                       time, too, at which the copy came there
   late        set     keys whose waiting value is delayed
   fly         hash    number -> key, version, attempts, seen, duration, deadline (false: none, or not
-                      yet), session, call (for which it is reserved; '' when it is leased)
+                      yet), session, call (for which it is reserved; '' when it is leased), value
   crowd       zset    key, version, number of the copies in flight of keys that have two or more
   due         zset    what falls due -> when: 0 number of a lease, 1 version and key of a delayed or
                       deferred value, 2 session (ends with what it holds), 3 session (leaves with all
@@ -54,8 +56,9 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
 
  R1  A key is in `keys` if and only if its state is not ABSENT; its state says whether it is in
      `line`, in `late`, or in flight.
- R2  `values` holds exactly the versions of the waiting values and of the copies in flight, and no
-     version is above `newest` of its key, nor that above `puts`; a deferred value is the newest.
+ R2  Each waiting value and copy in flight has a value of its own, and `values` holds exactly those
+     that are not with them; no version is above `newest` of its key, nor that above `puts`; a
+     deferred value is the newest, and `meta` counts them.
  R3  `fly` holds exactly the copies in flight: `leases` says how many a key has; one is `lease`, more
      are in `crowd`.
  R4  `due` holds exactly: each lease that has a deadline, each waiting value that has a time, under
@@ -74,15 +77,20 @@ Invariants, at the end of each call (tests/engine/invariants.lua asserts them):
 local SCHEMA = '2'  -- of what is kept
 local INF, BUDGET = 1/0, 100
 local FEW = 500  -- copies in flight, which are looked through in one call
+local SHORT = 256  -- bytes of a value that is kept with its key, or its copy in flight
 local FOREVER = 3600000  -- milliseconds, to a session that is over
+-- Longer than what the server keeps in lists, which it would search from the beginning for a reply.
+local NOTE = 'requests, and what was answered, until that is known to have arrived'
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
--- Of the call that is being carried out: what it works on, its name and its time, the steps it may
--- still do, the earliest moment that it has set, whether it has found a session gone, and whether its
--- own session is there.
-local call, base, session, request, now, left, sooner, dropped, alive
+-- Of the call that is being carried out: what it works on, whose it is and its time, the steps it may
+-- still do, and whether its own session is there. Of the request in it: its number, the earliest
+-- moment that it has set, and whether it has found a session gone.
+local call, base, session, now, left, alive, request, sooner, dropped
 local since  -- when what happens happened: now, or when it was due
-local packed_as, unpacked  -- cmsgpack's
+local fresh  -- replies to be kept: request, reply, request, reply...
+local packed_as, unpacked, format  -- cmsgpack's and string's
+local OK = {'ok'}  -- the reply of most operations, which nobody changes
 local m = {}  -- meta: one table for all calls, since to make one takes as long as to read it
 
 -- The life of a key, whole: {what an event does, the state it leads to if the time of the waiting
@@ -164,49 +172,111 @@ local function number(text)
 end
 
 local function text(n)
-    return n == INF and 'inf' or string.format('%d', n)
+    return n == INF and 'inf' or format('%d', n)
 end
 
 local function hex(n)
-    return string.format('%014x', n)
+    return format('%014x', n)
 end
 
--- The keys of the queue that was last asked for: to make their names anew takes longer.
-local names, names_of = {}, nil
+-- The keys of the queue that was last asked for, by part: to make their names anew takes longer.
+local names, names_of
 
-local function named(part)
-    local name = names[part]
-    if not name then
-        name = base .. ':' .. part
-        names[part] = name
-    end
-    return name
+local function name_parts()
+    names_of = base
+    names = setmetatable({}, {__index = function(made, part)
+        made[part] = base .. ':' .. part
+        return made[part]
+    end})
 end
 
 -- A prefix that no other key's members share.
 local function prefix(key)
-    return string.format('%08x', #key) .. key
+    return format('%08x', #key) .. key
 end
 
 local function first(list)
-    return call('ZRANGE', named(list), 0, 0)[1]
+    return call('ZRANGE', names[list], 0, 0)[1]
 end
 
--- What falls due, and when. `sooner` is the earliest moment that this call has set.
+-- What is read and written by member. A command for many members costs little more than one for one:
+-- so in a batch they are written at the end, or before a part is looked at as a whole.
+local WRITES = {keys = 'HSET', values = 'HSET', fly = 'HSET', line = 'ZADD', due = 'ZADD'}
+local REMOVES = {HSET = 'HDEL', ZADD = 'ZREM'}
+-- In a batch: part -> member -> what it is to have, or has, as far as that was asked. False: nothing.
+local unwritten, known
+
+local function set(part, member, has)
+    if unwritten then
+        unwritten[part][member] = has
+        return
+    end
+    local write = WRITES[part]
+    if not has then
+        call(REMOVES[write], names[part], member)
+    elseif write == 'ZADD' then
+        call('ZADD', names[part], has, member)
+    else
+        call('HSET', names[part], member, has)
+    end
+end
+
+local function get(part, member)
+    if unwritten then
+        local has = unwritten[part][member]
+        if has == nil then has = known[part][member] end
+        if has ~= nil then return has end
+    end
+    return call('HGET', names[part], member)
+end
+
+-- So many at a time as the stack has room for.
+local function call_with(command, key, list, length)
+    for i = 1, length, 1000 do call(command, key, unpack(list, i, math.min(i + 999, length))) end
+end
+
+local function write(part)
+    local write, sets, gone, s, g = WRITES[part], {}, {}, 0, 0
+    local first = write == 'ZADD' and 1 or 0  -- the score comes before the member
+    for member, has in pairs(unwritten[part]) do
+        if has then
+            sets[s + 1 + first], sets[s + 2 - first] = member, has
+            s = s + 2
+        else
+            g = g + 1
+            gone[g] = member
+        end
+    end
+    call_with(write, names[part], sets, s)
+    call_with(REMOVES[write], names[part], gone, g)
+end
+
+-- The name of a part, which is as it should be.
+local function whole(part)
+    local those = unwritten and unwritten[part]
+    if those and next(those) ~= nil then
+        write(part)
+        for member, has in pairs(those) do known[part][member] = has end
+        unwritten[part] = {}
+    end
+    return names[part]
+end
+
+-- What falls due, and when. `sooner` is the earliest moment that this request has set.
 local function schedule(member, time)
-    call('ZADD', named('due'), time, member)
+    set('due', member, time)
     if time < sooner then sooner = time end
     if time < m.soonest then m.soonest = time end
 end
 
 local function unschedule(member)
-    call('ZREM', named('due'), member)
+    set('due', member, false)
 end
 
 -- When something falls due next.
 local function soonest()
-    local due = call('ZRANGE', named('due'), 0, 0, 'WITHSCORES')[2]
-    local wait = call('ZRANGE', named('waits'), 0, 0, 'WITHSCORES')[2]
+    local due = call('ZRANGE', whole('due'), 0, 0, 'WITHSCORES')[2]
+    local wait = call('ZRANGE', names.waits, 0, 0, 'WITHSCORES')[2]
     return math.min(due and number(due) or INF, wait and number(wait) or INF)
 end
 
@@ -215,7 +285,7 @@ end
 local as_read, as_kept  -- `m` is what the one before has left: then it need not be unpacked
 
 local function load_meta()
-    as_read = call('GET', named('meta'))
+    as_read = call('GET', names.meta)
     local known = as_read and as_read == as_kept
     as_kept = nil  -- in case that this call fails
     if known then return end
@@ -223,8 +293,11 @@ local function load_meta()
     if as_read then
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
             m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-            m.drained, m.joined, m.cursor, m.soonest, m.sessions, m.grants, m.undelivered,
+            m.drained, m.joined, m.cursor, m.soonest, m.deferred, m.sessions, m.grants, m.undelivered,
             m.releases, m.expiries, m.recalls, m.discards, m.timeouts = unpacked(as_read)
+    end
+    if m.phase and m.schema == SCHEMA then
+        m.waiting = m.getters + m.takers + m.putters + m.joiners + m.drainers
     end
 end
 
@@ -232,46 +305,43 @@ local function keep_meta()
     local packed = packed_as(
         m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
         m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-        m.drained, m.joined, m.cursor, m.soonest, m.sessions, m.grants, m.undelivered,
+        m.drained, m.joined, m.cursor, m.soonest, m.deferred, m.sessions, m.grants, m.undelivered,
         m.releases, m.expiries, m.recalls, m.discards, m.timeouts)
-    if packed ~= as_read then call('SET', named('meta'), packed) end
+    if packed ~= as_read then call('SET', names.meta, packed) end
     as_kept = packed
 end
 
 local function entry_of(key)
-    local packed = call('HGET', named('keys'), key)
+    local packed = get('keys', key)
     local state, newest, version, attempts, time, leases, lease = 'ABSENT', 0, 0, 0, false, 0, ''
-    if packed then state, newest, version, attempts, time, leases, lease = unpacked(packed) end
+    local value = false
+    if packed then state, newest, version, attempts, time, leases, lease, value = unpacked(packed) end
     return {
         key = key, state = state, newest = newest, version = version, attempts = attempts,
-        time = time, leases = leases, lease = lease,
+        time = time, leases = leases, lease = lease, value = value,
         filed = version,  -- under which its time is in `due`
     }
 end
 
 local function keep_entry(e)
-    if e.state == 'ABSENT' then
-        call('HDEL', named('keys'), e.key)
-    else
-        call('HSET', named('keys'), e.key,
-            packed_as(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease))
-    end
+    set('keys', e.key, e.state ~= 'ABSENT'
+        and packed_as(e.state, e.newest, e.version, e.attempts, e.time, e.leases, e.lease, e.value))
 end
 
 local function flight_of(n)
-    local packed = call('HGET', named('fly'), n)
+    local packed = get('fly', n)
     if not packed then return nil end
-    local key, version, attempts, seen, duration, deadline, s, name = unpacked(packed)
+    local key, version, attempts, seen, duration, deadline, s, name, value = unpacked(packed)
     return {
         number = n, key = key, version = version, attempts = attempts, seen = seen,
-        duration = duration, deadline = deadline, session = s, call = name,
+        duration = duration, deadline = deadline, session = s, call = name, value = value,
         bound = not deadline,  -- it is in `bound`
     }
 end
 
 local function keep_flight(f)
-    call('HSET', named('fly'), f.number, packed_as(
-        f.key, f.version, f.attempts, f.seen, f.duration, f.deadline, f.session, f.call))
+    set('fly', f.number, packed_as(
+        f.key, f.version, f.attempts, f.seen, f.duration, f.deadline, f.session, f.call, f.value))
 end
 
 local function call_of(name)
@@ -295,13 +365,23 @@ local function forget_call(c)
     call('HDEL', base .. ':calls:' .. c.session, c.request)
 end
 
-local function drop_value(version)
-    if version > 0 then call('HDEL', named('values'), text(version)) end
+-- Of an entry, its waiting value; of a copy in flight, its own.
+local function value_of(it)
+    return it.value or get('values', it.version)
+end
+
+local function keep_value(it, version, value)
+    it.version, it.attempts, it.value = version, 0, #value <= SHORT and value
+    if not it.value then set('values', version, value) end
+end
+
+local function drop_value(it)
+    if it.version > 0 and not it.value then set('values', it.version, false) end
 end
 
 local function Items()
-    return call('ZCARD', named('line')) + call('HLEN', named('fly')) + call('ZCARD', named('slots'))
-        + call('SCARD', named('late'))
+    return call('ZCARD', whole('line')) + call('HLEN', whole('fly')) + call('ZCARD', names.slots)
+        + call('SCARD', names.late)
 end
 
 local function HasRoom()
@@ -310,7 +390,7 @@ end
 
 -- Nothing is in the line or in flight. (What is deferred is so only beside a copy in flight.)
 local function Drained()
-    return call('ZCARD', named('line')) == 0 and call('HLEN', named('fly')) == 0
+    return call('ZCARD', whole('line')) == 0 and call('HLEN', whole('fly')) == 0
 end
 
 -- Sessions and messages ---------------------------------------------------------------------------
@@ -363,11 +443,11 @@ end
 
 local function unlink(c)
     local list = LISTS[c.kind]
-    call('ZREM', named(list), member(c))
-    m[list] = m[list] - 1
-    if c.deadline then call('ZREM', named('waits'), c.name) end
-    if tonumber(call('ZINCRBY', named('waiting'), -1, c.session)) <= 0 then
-        call('ZREM', named('waiting'), c.session)
+    call('ZREM', names[list], member(c))
+    m[list], m.waiting = m[list] - 1, m.waiting - 1
+    if c.deadline then call('ZREM', names.waits, c.name) end
+    if tonumber(call('ZINCRBY', names.waiting, -1, c.session)) <= 0 then
+        call('ZREM', names.waiting, c.session)
         if m.ringer == c.session then m.ringer = '' end
     end
 end
@@ -403,7 +483,7 @@ local function claimant(key)
         if m.getters > 0 then get = call_of(first('getters')) end
         if m.takers > 0 then
             local from = prefix(key)
-            take = call('ZRANGEBYLEX', named('takers'), '[' .. from, '(' .. from .. '\255',
+            take = call('ZRANGEBYLEX', names.takers, '[' .. from, '(' .. from .. '\255',
                 'LIMIT', 0, 1)[1]
             take = take and call_of(string.sub(take, #from + 15))
         end
@@ -426,11 +506,11 @@ local function Joins(kind, wait, c)
     c.policy, c.delay = c.policy or '', c.delay or 0
     c.deadline = wait ~= INF and now + wait
     local list = LISTS[kind]
-    call('ZADD', named(list), kind == 'take' and 0 or c.ticket, member(c))
-    m[list] = m[list] + 1
-    call('ZINCRBY', named('waiting'), 1, session)
+    call('ZADD', names[list], kind == 'take' and 0 or c.ticket, member(c))
+    m[list], m.waiting = m[list] + 1, m.waiting + 1
+    call('ZINCRBY', names.waiting, 1, session)
     if c.deadline then
-        call('ZADD', named('waits'), c.deadline, c.name)
+        call('ZADD', names.waits, c.deadline, c.name)
         if c.deadline < sooner then sooner = c.deadline end
     end
     keep_call(c)
@@ -447,7 +527,7 @@ end
 local function newest_flight(e)
     if e.leases == 1 then return flight_of(e.lease) end
     local from = prefix(e.key)
-    local found = call('ZREVRANGEBYLEX', named('crowd'), '(' .. from .. '\255', '[' .. from,
+    local found = call('ZREVRANGEBYLEX', names.crowd, '(' .. from .. '\255', '[' .. from,
         'LIMIT', 0, 1)[1]
     return flight_of(string.sub(found, #from + 15))
 end
@@ -459,10 +539,10 @@ local function admit(e, f)
         return
     end
     if e.leases == 2 then
-        call('ZADD', named('crowd'), 0, crowded(flight_of(e.lease)))
+        call('ZADD', names.crowd, 0, crowded(flight_of(e.lease)))
         e.lease = ''
     end
-    call('ZADD', named('crowd'), 0, crowded(f))
+    call('ZADD', names.crowd, 0, crowded(f))
 end
 
 local function dismiss(e, f)
@@ -471,10 +551,10 @@ local function dismiss(e, f)
         e.lease = ''
         return
     end
-    call('ZREM', named('crowd'), crowded(f))
+    call('ZREM', names.crowd, crowded(f))
     if e.leases == 1 then
         local last = newest_flight({leases = 2, key = e.key})
-        call('ZREM', named('crowd'), crowded(last))
+        call('ZREM', names.crowd, crowded(last))
         e.lease = last.number
     end
 end
@@ -506,9 +586,9 @@ local function grant(e, duration, s, name)
     m.grants = m.grants + 1
     local f = {
         number = hex(m.number), key = e.key, version = e.version, attempts = e.attempts, seen = 0,
-        duration = duration, deadline = false, session = s, call = name, bound = false,
+        duration = duration, deadline = false, session = s, call = name, value = e.value, bound = false,
     }
-    e.version, e.attempts = 0, 0
+    e.version, e.attempts, e.value = 0, 0, false
     admit(e, f)
     return f
 end
@@ -550,14 +630,13 @@ local function Deliver(f)
     f.call, f.seen, f.attempts = '', f.version, f.attempts + 1
     start_clock(f, f.duration)
     keep_flight(f)
-    local value = call('HGET', named('values'), text(f.version))
-    return {'ok', text(tonumber(f.number, 16)), f.key, value, text(f.attempts)}
+    return {'ok', tonumber(f.number, 16), f.key, value_of(f), f.attempts}
 end
 
 -- Calls to which nothing can come any more.
 local function end_takers(key)
     local from = prefix(key)
-    for _, name in ipairs(call('ZRANGEBYLEX', named('takers'), '[' .. from, '(' .. from .. '\255')) do
+    for _, name in ipairs(call('ZRANGEBYLEX', names.takers, '[' .. from, '(' .. from .. '\255')) do
         wake(call_of(string.sub(name, #from + 15)), 'ended')
     end
 end
@@ -568,9 +647,13 @@ local function Offer(e, state, place)
     local was = e.state
     e.state = state
     if LATE[was] and not LATE[state] then
-        call('SREM', named('late'), e.key)
+        call('SREM', names.late, e.key)
     elseif LATE[state] and not LATE[was] then
-        call('SADD', named('late'), e.key)
+        call('SADD', names.late, e.key)
+    end
+    if was ~= state then
+        if state == 'DEFERRED' then m.deferred = m.deferred + 1 end
+        if was == 'DEFERRED' then m.deferred = m.deferred - 1 end
     end
     if LINED[state] and not LINED[was] then
         local c = claimant(e.key)
@@ -585,7 +668,7 @@ local function Offer(e, state, place)
             else
                 place = RETURNED - m.place
             end
-            call('ZADD', named('line'), place, e.key)
+            set('line', e.key, place)
         end
     end
     keep_entry(e)
@@ -594,7 +677,7 @@ end
 
 -- A copy is not in flight any more.
 local function land(e, f)
-    call('HDEL', named('fly'), f.number)
+    set('fly', f.number, false)
     if f.deadline then unschedule('0' .. f.number) end
     unbind(f)
     dismiss(e, f)
@@ -606,10 +689,10 @@ local function GiveBack(f, place, delay)
     local move = TABLE[e.state][e.leases == 1 and 'return last' or 'return']
     land(e, f)
     if e.version < f.version then
-        drop_value(e.version)
-        e.version, e.attempts = f.version, f.attempts
+        drop_value(e)
+        e.version, e.attempts, e.value = f.version, f.attempts, f.value
     else
-        drop_value(f.version)
+        drop_value(f)
     end
     if delay > 0 or e.time then set_time(e, delay) end
     Offer(e, e.time and move[3] or move[2], place)
@@ -630,23 +713,22 @@ local function AfterPut(key, value, policy, delay)
     if effect == 'ADD' and not HasRoom() then return nil end
     m.puts = m.puts + 1
     e.newest = m.puts
-    call('HSET', named('values'), text(m.puts), value)
     if effect == 'REVISE' then
         local f = newest_flight(e)
-        drop_value(f.version)
-        if e.leases > 1 then call('ZREM', named('crowd'), crowded(f)) end
-        f.version, f.attempts = m.puts, 0
-        if e.leases > 1 then call('ZADD', named('crowd'), 0, crowded(f)) end
+        drop_value(f)
+        if e.leases > 1 then call('ZREM', names.crowd, crowded(f)) end
+        keep_value(f, m.puts, value)
+        if e.leases > 1 then call('ZADD', names.crowd, 0, crowded(f)) end
         keep_flight(f)
         e.state = move[2]
         keep_entry(e)
     else
-        drop_value(e.version)
-        e.version, e.attempts = m.puts, 0
+        drop_value(e)
+        keep_value(e, m.puts, value)
         if delay > 0 or e.time then set_time(e, delay) end
         Offer(e, e.time and move[3] or move[2], 'back')
     end
-    return {'ok'}
+    return OK
 end
 
 -- What every operation does first and last --------------------------------------------------------
@@ -656,10 +738,10 @@ end
 local function find_flights(is_wanted, list)
     while m.cursor ~= '' do
         if left <= 0 then return false end
-        local page = call('HSCAN', named('fly'), m.cursor, 'COUNT', 200)
+        local page = call('HSCAN', whole('fly'), m.cursor, 'COUNT', 200)
         for i = 1, #page[2], 2 do
             local n = page[2][i]
-            if is_wanted(flight_of(n)) then call('ZADD', named(list), tonumber(n, 16), n) end
+            if is_wanted(flight_of(n)) then call('ZADD', names[list], tonumber(n, 16), n) end
         end
         left = left - 10 - #page[2] / 10
         m.cursor = page[1] ~= '0' and page[1] or ''
@@ -670,7 +752,7 @@ end
 -- A session ends: its reserved copies, its leases without end (or all of them) go back to the front,
 -- the latest granted first, and its calls leave. False if there is more than is done at once.
 local function end_session(s, everything)
-    local mine = everything and named('leaving') or base .. ':bound:' .. s
+    local mine = everything and names.leaving or base .. ':bound:' .. s
     if everything and not find_flights(function(f) return f.session == s end, 'leaving') then
         return false
     end
@@ -701,7 +783,7 @@ local function end_session(s, everything)
             if c.outcome == 'waiting' then
                 unlink(c)
             elseif c.outcome == 'reserved' then
-                call('ZREM', named('slots'), c.name)
+                call('ZREM', names.slots, c.name)
                 unschedule('4' .. c.name)
             end
             forget_call(c)
@@ -718,7 +800,7 @@ local function Reaped()
     local anything = false
     while true do
         since = now
-        local head = call('ZRANGE', named('due'), 0, 0, 'WITHSCORES')
+        local head = call('ZRANGE', whole('due'), 0, 0, 'WITHSCORES')
         local what, when = head[1], head[1] and number(head[2]) or INF
         if when > now then
             m.soonest = when
@@ -748,14 +830,14 @@ local function Shut()
     if m.phase ~= 'open' then return end
     m.phase = 'shut'
     while m.putters > 0 do wake(call_of(first('putters')), 'ended') end
-    for _, name in ipairs(call('ZRANGE', named('slots'), 0, -1)) do
+    for _, name in ipairs(call('ZRANGE', names.slots, 0, -1)) do
         local c = call_of(name)
         c.outcome = 'ended'
         keep_call(c)
         unschedule('4' .. name)
     end
-    call('DEL', named('slots'))
-    for _, found in ipairs(m.takers > 0 and call('ZRANGE', named('takers'), 0, -1) or {}) do
+    call('DEL', names.slots)
+    for _, found in ipairs(m.takers > 0 and call('ZRANGE', names.takers, 0, -1) or {}) do
         local length = tonumber(string.sub(found, 1, 8), 16)
         local key, name = string.sub(found, 9, 8 + length), string.sub(found, 23 + length)
         if entry_of(key).state == 'ABSENT' then wake(call_of(name), 'ended') end
@@ -784,8 +866,8 @@ local function close_on()
             wake(call_of(found), fine and 'done' or 'ended')
         elseif m.cursor ~= '' then
             find_flights(function() return true end, 'ending')
-        elseif call('EXISTS', named('ending')) == 1 then
-            local f = flight_of(call('ZPOPMAX', named('ending'))[1])
+        elseif call('EXISTS', names.ending) == 1 then
+            local f = flight_of(call('ZPOPMAX', names.ending)[1])
             if f.call ~= '' then
                 local c = call_of(f.call)
                 c.outcome = 'ended'
@@ -794,11 +876,11 @@ local function close_on()
             end
             m.recalls = m.recalls + 1
             GiveBack(f, 'head', 0)
-        elseif call('SCARD', named('late')) > 0 then
-            local e = entry_of(call('SPOP', named('late')))
-            call('ZADD', named('ripening'), e.time, hex(e.version) .. e.key)
-        elseif call('EXISTS', named('ripening')) == 1 then
-            Ripen(entry_of(string.sub(call('ZPOPMIN', named('ripening'))[1], 15)))
+        elseif call('SCARD', names.late) > 0 then
+            local e = entry_of(call('SPOP', names.late))
+            call('ZADD', names.ripening, e.time, hex(e.version) .. e.key)
+        elseif call('EXISTS', names.ripening) == 1 then
+            Ripen(entry_of(string.sub(call('ZPOPMIN', names.ripening)[1], 15)))
         else
             m.phase = 'closed'
             return
@@ -811,7 +893,7 @@ local function Admit()
     while m.putters > 0 and HasRoom() do
         local c = call_of(first('putters'))
         if hears(c) then
-            call('ZADD', named('slots'), c.ticket, c.name)
+            call('ZADD', names.slots, c.ticket, c.name)
             reserve(c)
         end
     end
@@ -849,13 +931,13 @@ end
 -- One session of those whose calls wait, the ringer, knows when something falls due next. `answered`:
 -- it is told in the reply, if it is the one that asks.
 local function ring(answered)
-    if m.getters + m.takers + m.putters + m.joiners + m.drainers == 0 then
+    if m.waiting == 0 then
         m.ringer, m.alarm = '', INF
         return
     end
     repeat
         if m.ringer == '' or (answered and m.ringer == session) then
-            for _, heir in ipairs(call('ZREVRANGE', named('waiting'), 0, 9)) do
+            for _, heir in ipairs(call('ZREVRANGE', names.waiting, 0, 9)) do
                 if m.ringer == '' and is_alive(heir) then m.ringer = heir end
             end
             if m.ringer == '' then return end  -- those that are there are about to end
@@ -887,7 +969,7 @@ end
 
 local function Get(wait, duration)
     if m.phase == 'closed' then return {'closed'} end
-    local key = call('ZPOPMIN', named('line'))[1]
+    local key = call('ZPOPMIN', whole('line'))[1]
     if key then return lease_at_once(entry_of(key), duration) end
     if m.phase == 'shut' and Items() == 0 then return {'nothing'} end
     return Joins('get', number(wait), {duration = number(duration)})
@@ -897,7 +979,7 @@ local function Take(key, wait, duration)
     if m.phase == 'closed' then return {'closed'} end
     local e = entry_of(key)
     if LINED[e.state] then
-        call('ZREM', named('line'), key)
+        set('line', key, false)
         return lease_at_once(e, duration)
     end
     if m.phase == 'shut' and e.state == 'ABSENT' then return {'nothing'} end
@@ -921,12 +1003,12 @@ local function Resume(name, value)
             m.undelivered = m.undelivered - 1
             return Deliver(flight_of(c.number))
         end
-        call('ZREM', named('slots'), c.name)
+        call('ZREM', names.slots, c.name)
         return AfterPut(c.key, value, c.policy, c.delay)
     end
     if c.outcome == 'timed out' then m.timeouts = m.timeouts + 1 end
     if c.kind == 'drain' then return {'ok', c.outcome == 'done' and '1' or '0'} end
-    if c.outcome == 'done' then return {'ok'} end
+    if c.outcome == 'done' then return OK end
     return c.outcome == 'timed out' and {'timeout'} or shut_or_closed()
 end
 
@@ -946,7 +1028,7 @@ end
 local function TimeOut()
     local closes = false
     while left > 0 do
-        local name = call('ZRANGEBYSCORE', named('waits'), '-inf', now, 'LIMIT', 0, 1)[1]
+        local name = call('ZRANGEBYSCORE', names.waits, '-inf', now, 'LIMIT', 0, 1)[1]
         if not name then break end
         local c = call_of(name)
         left, closes = left - 1, closes or c.kind == 'drain'
@@ -967,17 +1049,17 @@ end
 
 local function Cancel(name)
     local c = my_call(name)
-    if not c then return {'ok'} end
+    if not c then return OK end
     forget_call(c)
     if c.outcome == 'reserved' then
         unschedule('4' .. c.name)
-        call('ZREM', named('slots'), c.name)
+        call('ZREM', names.slots, c.name)
         if c.number ~= '' then
             m.recalls = m.recalls + 1
             GiveBack(flight_of(c.number), 'head', 0)
         end
     end
-    return {'ok'}
+    return OK
 end
 
 -- The live lease with a number on a key; or the reply that there is none.
@@ -994,9 +1076,9 @@ local function Ack(n, key)
     local e = entry_of(key)
     local move = TABLE[e.state][e.leases == 1 and 'ack last' or 'ack']
     land(e, f)
-    drop_value(f.version)
+    drop_value(f)
     Offer(e, e.time and move[3] or move[2], 'back')
-    return {'ok'}
+    return OK
 end
 
 local function Release(n, key, front, delay)
@@ -1004,7 +1086,7 @@ local function Release(n, key, front, delay)
     if not f then return refused end
     m.releases = m.releases + 1
     GiveBack(f, front == '1' and 'head' or 'back', number(delay))
-    return {'ok'}
+    return OK
 end
 
 local function is_superseded(f)
@@ -1024,7 +1106,7 @@ local function Refresh(n, key)
     if not f then return refused end
     f.seen = f.version
     keep_flight(f)
-    return {'ok', call('HGET', named('values'), text(f.version))}
+    return {'ok', value_of(f)}
 end
 
 local function Superseded(n, key)
@@ -1043,23 +1125,23 @@ local function Discard(key)
     local move = TABLE[e.state].discard
     if not move then return {'ok', '0'} end
     m.discards = m.discards + 1
-    call('ZREM', named('line'), key)
+    set('line', key, false)
     unset_time(e)
-    drop_value(e.version)
-    e.version, e.attempts = 0, 0
+    drop_value(e)
+    e.version, e.attempts, e.value = 0, 0, false
     Offer(e, move[2], 'back')
     return {'ok', '1'}
 end
 
 local function Join(wait)
-    if Items() == 0 then return {'ok'} end
+    if Items() == 0 then return OK end
     if m.phase == 'closed' then return {'closed'} end
     return Joins('join', number(wait), {})
 end
 
 local function Shutdown()
     Shut()
-    return {'ok'}
+    return OK
 end
 
 local function Drain(wait)
@@ -1078,7 +1160,7 @@ end
 
 local function Close()
     if m.phase ~= 'closed' then Closed() end
-    return {'ok'}
+    return OK
 end
 
 -- Sessions ----------------------------------------------------------------------------------------
@@ -1089,7 +1171,7 @@ local function Open(schema, maxsize, ttl, claim, publish)
     if text(m.maxsize) ~= maxsize then return {'refused', 'maxsize', text(m.maxsize)} end
     m.claim, m.publish = number(claim), publish or 'PUBLISH'
     if not is_alive(session) then m.sessions = m.sessions + 1 end
-    call('HSET', base .. ':session:' .. session, 'alive', 1, 'ttl', ttl, 'done', 0)
+    call('HSET', base .. ':session:' .. session, 'alive', 1, 'ttl', ttl, 'done', 0, 'note', NOTE)
     call('PERSIST', base .. ':session:' .. session)
     if ttl ~= 'inf' then schedule('2' .. session, now + number(ttl)) end
     return {'ok', m.id, text(now)}
@@ -1099,10 +1181,10 @@ local function make(maxsize)
     m.schema, m.maxsize, m.phase = SCHEMA, number(maxsize), 'open'
     m.id = redis.sha1hex(session .. text(now))
     m.puts, m.number, m.ticket, m.place = 0, 0, 0, 0
-    m.getters, m.takers, m.putters, m.joiners, m.drainers = 0, 0, 0, 0, 0
+    m.getters, m.takers, m.putters, m.joiners, m.drainers, m.waiting = 0, 0, 0, 0, 0, 0
     m.ringer, m.alarm, m.claim, m.publish = '', INF, INF, 'PUBLISH'
-    m.drained, m.joined, m.cursor, m.soonest, m.sessions = false, false, '0', INF, 0
-    m.grants, m.undelivered = 0, 0
+    m.drained, m.joined, m.cursor, m.soonest, m.deferred = false, false, '0', INF, 0
+    m.sessions, m.grants, m.undelivered = 0, 0, 0
     m.releases, m.expiries, m.recalls, m.discards, m.timeouts = 0, 0, 0, 0, 0
 end
 
@@ -1119,29 +1201,30 @@ end
 
 local function Bye()
     drop(session, '3')
-    return {'ok'}
+    fresh = {}  -- nobody will ask for them
+    return OK
 end
 
 -- Looking -----------------------------------------------------------------------------------------
 
 local function Peek(key)
     local e = entry_of(key)
-    return LINED[e.state] and {'ok', call('HGET', named('values'), text(e.version))} or {'ok'}
+    return LINED[e.state] and {'ok', value_of(e)} or {'ok'}
 end
 
 local function Contains(key)
-    return {'ok', call('ZSCORE', named('line'), key) and '1' or '0'}
+    return {'ok', call('ZSCORE', whole('line'), key) and '1' or '0'}
 end
 
 local function sized(command, part)
-    return function() return {'ok', text(call(command, named(part)))} end
+    return function() return {'ok', text(call(command, whole(part)))} end
 end
 
 -- A page of the line, from a rank on: its keys, or keys and values.
 local function page(size, with_values)
     return function(cursor)
         local from = tonumber(cursor)
-        local keys = call('ZRANGE', named('line'), from, from + size - 1)
+        local keys = call('ZRANGE', whole('line'), from, from + size - 1)
         local reply = {'ok', #keys == size and text(from + size) or '0'}
         for _, key in ipairs(keys) do
             reply[#reply + 1] = key
@@ -1152,14 +1235,14 @@ local function page(size, with_values)
 end
 
 local function InflightKeys(cursor)
-    local some = call('HSCAN', named('fly'), cursor, 'COUNT', 500)
+    local some = call('HSCAN', whole('fly'), cursor, 'COUNT', 500)
     local reply = {'ok', some[1]}
     for i = 2, #some[2], 2 do reply[#reply + 1] = (unpacked(some[2][i])) end
     return reply
 end
 
 local function DelayedKeys(cursor)
-    local some = call('SSCAN', named('late'), cursor, 'COUNT', 500)
+    local some = call('SSCAN', names.late, cursor, 'COUNT', 500)
     local reply = {'ok', some[1]}
     for _, key in ipairs(some[2]) do reply[#reply + 1] = key end
     return reply
@@ -1167,7 +1250,7 @@ end
 
 -- Some numbers of copies in flight. Every other copy, and any that comes meanwhile, is found by going on.
 local function Numbers(cursor)
-    local some = call('HSCAN', named('fly'), cursor, 'COUNT', FEW)
+    local some = call('HSCAN', whole('fly'), cursor, 'COUNT', FEW)
     local reply = {'ok', some[1]}
     for i = 1, #some[2], 2 do reply[#reply + 1] = text(tonumber(some[2][i], 16)) end
     return reply
@@ -1177,8 +1260,8 @@ end
 -- and otherwise of those with the numbers that are asked for.
 local function held(most, asked)
     local numbers, rows = {}, {}
-    if call('HLEN', named('fly')) <= FEW then
-        numbers = call('HKEYS', named('fly'))
+    if call('HLEN', whole('fly')) <= FEW then
+        numbers = call('HKEYS', whole('fly'))
         table.sort(numbers)
     else
         for i, n in ipairs(asked) do numbers[i] = hex(tonumber(n)) end
@@ -1201,7 +1284,7 @@ end
 -- part of the line has its oldest copy at an end of its own.
 local function oldest()
     local function place(command, from, to)
-        return tonumber(call(command, named('line'), from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2])
+        return tonumber(call(command, whole('line'), from, to, 'WITHSCORES', 'LIMIT', 0, 1)[2])
     end
     local border = text(RETURNED)
     local front = place('ZREVRANGEBYSCORE', border, '-inf')
@@ -1214,13 +1297,13 @@ end
 -- What an operation would have to count on top of what it does anyway is not counted, but follows: an ack
 -- is a grant that has ended in no other way, and a value was replaced if it has gone in no other way.
 local function Stats(leases, ...)
-    local line, fly, late = call('ZCARD', named('line')), call('HLEN', named('fly')), call('SCARD', named('late'))
-    local values, age = call('HLEN', named('values')), line > 0 and now - oldest()
+    local line, fly, late = call('ZCARD', whole('line')), call('HLEN', whole('fly')), call('SCARD', names.late)
+    local values, age = line + fly + late + m.deferred, line > 0 and now - oldest()
     local acks = m.grants - fly - m.releases - m.expiries - m.recalls
     return {
         'ok', 'now', text(now), 'phase', m.phase, 'maxsize', text(m.maxsize), 'sessions', text(m.sessions),
         'available', text(line), 'delayed', text(late), 'in_flight', text(fly),
-        'deferred', text(values - line - late - fly), 'slots', text(call('ZCARD', named('slots'))),
+        'deferred', text(m.deferred), 'slots', text(call('ZCARD', names.slots)),
         'waiting_gets', text(m.getters), 'waiting_takes', text(m.takers), 'waiting_puts', text(m.putters),
         'waiting_joins', text(m.joiners), 'waiting_drains', text(m.drainers),
         'puts', text(m.puts), 'replaced', text(m.puts - values - acks - m.discards),
@@ -1232,30 +1315,29 @@ end
 
 -- The whole state, in the words of the specification. O(n): for tests.
 local function Snapshot()
-    local function value(version) return call('HGET', named('values'), text(version)) end
     local returned, arrived, delayed, deferred = {}, {}, {}, {}
     local flight, waiting, slots = {}, {}, {}
-    local line = call('ZRANGE', named('line'), 0, -1, 'WITHSCORES')
+    local line = call('ZRANGE', whole('line'), 0, -1, 'WITHSCORES')
     for i = 1, #line, 2 do
         local e = entry_of(line[i])
         local part = tonumber(line[i + 1]) < 0 and returned or arrived
-        part[#part + 1] = {e.key, value(e.version), text(e.version), text(e.attempts)}
+        part[#part + 1] = {e.key, value_of(e), text(e.version), text(e.attempts)}
     end
-    for _, key in ipairs(call('HKEYS', named('keys'))) do
+    for _, key in ipairs(call('HKEYS', whole('keys'))) do
         local e = entry_of(key)
         local part = LATE[e.state] and delayed or e.state == 'DEFERRED' and deferred
         if part then
-            part[#part + 1] = {key, value(e.version), text(e.version), text(e.attempts),
+            part[#part + 1] = {key, value_of(e), text(e.version), text(e.attempts),
                 e.time and text(e.time) or '-inf'}
         end
     end
-    for _, n in ipairs(call('HKEYS', named('fly'))) do
+    for _, n in ipairs(call('HKEYS', whole('fly'))) do
         local f = flight_of(n)
-        flight[#flight + 1] = {text(tonumber(n, 16)), f.key, value(f.version), text(f.version),
+        flight[#flight + 1] = {text(tonumber(n, 16)), f.key, value_of(f), text(f.version),
             text(f.attempts), f.call, text(f.deadline or INF), f.session}
     end
     for _, list in pairs(LISTS) do
-        for _, found in ipairs(call('ZRANGE', named(list), 0, -1)) do
+        for _, found in ipairs(call('ZRANGE', names[list], 0, -1)) do
             if list == 'takers' then
                 found = string.sub(found, 23 + tonumber(string.sub(found, 1, 8), 16))
             end
@@ -1263,7 +1345,7 @@ local function Snapshot()
             waiting[#waiting + 1] = {text(c.ticket), c.kind, c.key, text(c.deadline or INF), c.name}
         end
     end
-    for _, name in ipairs(call('ZRANGE', named('slots'), 0, -1)) do
+    for _, name in ipairs(call('ZRANGE', names.slots, 0, -1)) do
         slots[#slots + 1] = {text(call_of(name).ticket), name}
     end
     return {'ok', m.phase, text(m.puts), returned, arrived, delayed, deferred, flight, waiting, slots}
@@ -1272,10 +1354,17 @@ end
 -- The calls ---------------------------------------------------------------------------------------
 --
 --   FCALL leasedkeyq2 1 lkq:{NAME} SESSION REQUEST DONE OP ARGS...
+--   FCALL leasedkeyq2 1 lkq:{NAME} SESSION 0 DONE batch {REQUEST OP NUMBER-OF-ARGS ARGS...}...
 --
 -- A request is carried out once: its reply is kept, under its number, until the session says that it
 -- has arrived (DONE). REQUEST 0 only looks, and is open to anyone. Of a session that is not known, or
 -- of a request that was said to be done: `gone`. More is due than one call carries out: `again`.
+--
+-- A batch is requests of a session that is open, carried out one after the other as if each came in a
+-- call of its own at the same moment. The reply is a list of theirs, where a plain ok
+-- is just that word. What costs the same for many is
+-- done once: that is all that it is for. When the call has done as much as a call may do, the rest is
+-- answered `again`.
 local OPERATIONS = {
     open = Open,                  -- SCHEMA MAXSIZE TTL CLAIM [PUBLISH]  -> ok ID NOW | refused WHY WHAT
     put = Put,                    -- KEY VALUE POLICY DELAY WAIT  -> ok | wait | timeout | flying | shut | closed
@@ -1316,66 +1405,149 @@ local OPERATIONS = {
 local ALARM_AT = {wait = 3, hello = 3, tick = 2}
 
 -- Carries out an operation, between what every one begins and ends with.
-local function carry_out(op, args)
-    if op == 'cancel' then leave(args[5]) end
-    local whole = Settled()
-    local reply = {'again'}
-    if whole and not alive then
+local function carry_out(op, args, from, to)
+    if op == 'cancel' then leave(args[from]) end
+    local whole = now < m.soonest and m.phase ~= 'closing' or Settled()
+    local reply
+    if not whole then
+        reply = {'again'}
+    elseif not alive then
         reply = {'gone'}  -- the end of the session itself was due
-    elseif whole then
-        reply = OPERATIONS[op](unpack(args, 5))
-        Served()
+    else
+        reply = OPERATIONS[op](unpack(args, from, to))
+        if m.waiting > 0 or m.phase == 'closing' then Served() end
     end
     local alarm = whole and alive and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
-    repeat
-        if dropped then
-            dropped = false
-            Settled()
-        end
-        ring(alarm)
-    until not dropped or left <= 0
-    if alarm then reply[alarm] = m.ringer == session and until_then(m.alarm) or 'inf' end
+    if alarm or dropped or m.waiting > 0 or m.ringer ~= '' then
+        repeat
+            if dropped then
+                dropped = false
+                Settled()
+            end
+            ring(alarm)
+        until not dropped or left <= 0
+        if alarm then reply[alarm] = m.ringer == session and until_then(m.alarm) or 'inf' end
+    end
     return reply
 end
 
--- Replies that have arrived, some at a time.
-local function forget_replies(mine, done, arrived)
-    if arrived - done < 16 then return end
-    local numbers = {}
-    for n = done + 1, math.min(arrived, done + BUDGET) do numbers[#numbers + 1] = text(n) end
-    call('HDEL', mine, unpack(numbers))
-    call('HSET', mine, 'done', text(done + #numbers))
+-- Of the session: whether it is there, and up to where its requests were said to be done.
+local there, done
+
+-- Looks the session up, and the replies to these requests that are kept: from the third on.
+local function look_up(requests)
+    there, done, fresh = false, 0, {}
+    if not requests[1] then return requests end
+    local found = call('HMGET', base .. ':session:' .. session, 'alive', 'done', unpack(requests))
+    there, done = found[1], tonumber(found[2] or 0)
+    return found
 end
 
-local function run(keys, args)
-    call, packed_as, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
-    base, session, request = keys[1], args[1], args[2]
-    now, left, sooner, dropped, alive = clock(args), BUDGET, INF, false, true
-    since = now
-    local op, mine = args[4], base .. ':session:' .. session
-    if base ~= names_of then names, names_of = {}, base end
-    load_meta()
+local UNKEPT = {again = true, gone = true, refused = true}
+local packed_ok
+
+-- Carries out a request, unless it was: then there is a reply that was kept.
+local function answer(kept, op, args, from, to)
     -- What another version keeps is not touched, nor is a client of another version served.
-    if as_read and m.schema ~= SCHEMA then return {'refused', 'schema', tostring(m.schema)} end
-    if op == 'open' and args[5] ~= SCHEMA then return {'refused', 'schema', SCHEMA} end
-    local kept
+    if m.phase and m.schema ~= SCHEMA then return {'refused', 'schema', tostring(m.schema)} end
+    if op == 'open' and args[from] ~= SCHEMA then return {'refused', 'schema', SCHEMA} end
     if request ~= '0' then
-        kept = call('HMGET', mine, 'alive', 'done', request)
-        if kept[3] then return unpacked(kept[3]) end
+        if kept then return unpacked(kept) end
         if op == 'open' then
-            if not m.phase then make(args[6]) end
-        elseif not kept[1] or tonumber(request) <= tonumber(kept[2]) then
+            if not m.phase then make(args[from + 1]) end
+        elseif not there or not alive or tonumber(request) <= done then
             return {'gone'}
         end
     end
     if not m.phase then return {'gone'} end
-    local reply = carry_out(op, args)
-    if kept and reply[1] ~= 'again' and reply[1] ~= 'gone' and reply[1] ~= 'refused'
-        and op ~= 'bye' then
-        call('HSET', mine, request, packed_as(reply))
-        forget_replies(mine, tonumber(kept[2] or 0), tonumber(args[3]))
+    if left <= 0 then return {'again'} end
+    sooner, dropped = INF, false
+    local reply = carry_out(op, args, from, to)
+    if request == '0' then
+        left = left - #reply / 10
+    elseif not UNKEPT[reply[1]] and op ~= 'bye' then
+        local packed, n = reply == OK and packed_ok or packed_as(reply), #fresh
+        if reply == OK then
+            packed_ok = packed
+        else
+            left = left - #packed / 10000
+        end
+        fresh[n + 1], fresh[n + 2] = request, packed
     end
-    keep_meta()
+    return reply
+end
+
+-- Replies are kept, and those that have arrived go, some at a time.
+local function keep_replies(arrived)
+    if #fresh == 0 then return end
+    local mine = base .. ':session:' .. session
+    if arrived - done >= 16 then
+        local numbers = {}
+        for n = done + 1, math.min(arrived, done + BUDGET) do numbers[#numbers + 1] = n end
+        call('HDEL', mine, unpack(numbers))
+        fresh[#fresh + 1] = 'done'
+        fresh[#fresh + 1] = done + #numbers
+    end
+    call('HSET', mine, unpack(fresh))
+end
+
+-- Where among its arguments an operation has the key, and before it the number of a lease.
+local KEY_AT = {put = 1, take = 1, discard = 1, peek = 1, ack = 2, release = 2, extend = 2, refresh = 2}
+
+local function fetch(part, members)
+    if #members == 0 then return end
+    local found, has = call('HMGET', names[part], unpack(members)), known[part]
+    for i = 1, #members do has[members[i]] = found[i] end
+end
+
+local function carry_out_all(args)
+    local requests, keys, numbers, begins, replies = {}, {}, {}, {}, {}
+    local i, last, n = 5, #args, 0
+    while i < last do
+        local r, at = args[i], KEY_AT[args[i + 1]]
+        n = n + 1
+        begins[n] = i
+        if r ~= '0' then requests[#requests + 1] = r end
+        if at then
+            keys[#keys + 1] = args[i + 2 + at]
+            if at == 2 then numbers[#numbers + 1] = hex(tonumber(args[i + 3])) end
+        end
+        i = i + 3 + args[i + 2]
+    end
+    begins[n + 1] = i
+    local kept, k = look_up(requests), 2
+    fetch('keys', keys)
+    fetch('fly', numbers)
+    for j = 1, n do
+        i = begins[j]
+        request = args[i]
+        if request ~= '0' then k = k + 1 end
+        local reply = answer(kept[k], args[i + 1], args, i + 3, begins[j + 1] - 1)
+        replies[j] = reply == OK and 'ok' or reply
+    end
+    return replies
+end
+
+local function run(keys, args)
+    call, packed_as, unpacked, format = redis.call, cmsgpack.pack, cmsgpack.unpack, string.format
+    base, session, request = keys[1], args[1], args[2]
+    now, left, alive = clock(args), BUDGET, true
+    since = now
+    known, unwritten = nil, nil
+    if base ~= names_of then name_parts() end
+    load_meta()
+    local reply
+    if args[4] == 'batch' then
+        unwritten = {keys = {}, values = {}, fly = {}, line = {}, due = {}}
+        known = {keys = {}, values = {}, fly = {}, line = {}, due = {}}
+        reply = carry_out_all(args)
+        for part in pairs(WRITES) do write(part) end
+    else
+        local kept = look_up(request ~= '0' and {request} or {})
+        reply = answer(kept[3], args[4], args, 5, #args)
+    end
+    keep_replies(tonumber(args[3]))
+    if m.phase and m.schema == SCHEMA then keep_meta() end
     return reply
 end
 

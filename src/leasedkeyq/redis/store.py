@@ -7,6 +7,7 @@ import re
 import warnings
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import insort
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -31,6 +32,8 @@ PASSING: Final = frozenset(
 ELSEWHERE: Final = ("READONLY", "MASTERDOWN")  # after which a Sentinel knows better
 REFUSALS: Final = ("OOM", "NOAUTH", "WRONGPASS", "NOPERM", "NOREPLICAS", "MISCONF")
 PAUSE: Final = 0.1  # seconds before another attempt
+BATCH: Final = 32  # requests in one call: the server is to begin while others are still made
+BULK: Final = 100_000  # bytes in one call, or one request
 
 
 # Redis 6 wraps the error of a command in one of the script.
@@ -39,6 +42,10 @@ WRAPPED: Final = re.compile(r"ERR Error running script .*@user_script: ?\d+: -(?
 
 def _by_order(request: Request) -> int:
     return request.order
+
+
+class Confirming(list[Request]):
+    """Requests that were carried out, and wait until that is durable."""
 
 
 class RedisStore:
@@ -58,9 +65,10 @@ class RedisStore:
         self._link: Link | None = None
         self._ready = False  # the session is open, and nothing is held back
         self._greeting: Request | None = None
-        self._pending: list[Request] = []  # held back, in order
+        self._pending: list[Request] = []  # until the end of this turn, or held back; in order
         self._order = 0
         self._functions = True  # the server has them
+        self._full = False  # it had no memory for a put: what is none must not go along with it
         self._loading = False
         self._warned = False
         self._timer: TimerHandle | None = None
@@ -78,10 +86,13 @@ class RedisStore:
     def send(self, request: Request) -> None:
         self._order += 1
         request.order = self._order
+        pending = self._pending
+        pending.append(request)
         if self._ready:
-            self._transmit(request)
-        else:
-            insort(self._pending, request, key=_by_order)
+            if len(pending) == 1:
+                self._flow_soon()
+            elif len(pending) == BATCH:
+                self._flow_now()
 
     def withdraw(self, request: Request) -> bool:
         if request.sent or request not in self._pending:
@@ -171,10 +182,10 @@ class RedisStore:
 
     def subscribed(self, error: str | None) -> None:
         if error is not None:
-            self._error(None, error)
+            self._error((), error)
         elif not self._ready and self._greeting is None:
             self._greeting = self._owner.greeting()
-            self._transmit(self._greeting)
+            self._transmit([self._greeting])
 
     def heard(self, message: bytes) -> None:
         word, _, number = message.partition(b" ")
@@ -185,14 +196,12 @@ class RedisStore:
         greeting, self._greeting = self._greeting, None
         if greeting is not None:
             greeting.answered = True
-        for command in unanswered:
-            if isinstance(command, Request) and command is not greeting:
-                self.retries += 1
-                insort(self._pending, command, key=_by_order)
         unconfirmed, self._unconfirmed = self._unconfirmed, []
         for command in unanswered:
-            if isinstance(command, list):  # of requests that a WAIT was for
+            if isinstance(command, Confirming):
                 unconfirmed += command
+            elif command is not None:
+                self._put_off(request for request in command if request is not greeting)
         for request in unconfirmed:
             self._owner.failed(request, self._not_confirmed("the connection was lost"))
 
@@ -209,85 +218,141 @@ class RedisStore:
 
     # -- commands --------------------------------------------------------------------------------
 
-    def _transmit(self, request: Request) -> None:
+    def _flow_soon(self) -> None:
+        assert self._link is not None
+        self._link.soon(self)
+
+    def _flow_now(self) -> None:
+        assert self._link is not None
+        self._link.flush()
+
+    def flow(self) -> None:
+        """Send what is pending, in calls of many requests."""
+        while self._pending and self._ready:
+            self._transmit(self._next())
+
+    def _next(self) -> list[Request]:
+        """The first that is pending, and those behind it that may be in one call with it."""
+        pending, length = self._pending, 0
+        session, is_put = pending[0].session, pending[0].op == "put"
+        for request in pending[:BATCH]:
+            if request.session != session or (self._full and (request.op == "put") != is_put):
+                break
+            length += 1
+        batch = pending[:length]
+        del pending[:length]
+        return batch
+
+    def _transmit(self, requests: list[Request]) -> None:
         link = self._link
         assert link is not None
-        request.sent += 1
-        op, owner = request.op, self._owner
-        if not self._functions:
-            head: tuple[Any, ...] = ("EVALSHA", SHA)
+        function = f"{FUNCTION}_oom"
+        words: list[Any] = []
+        for request in requests:
+            op, args = request.op, request.args
+            request.sent += 1
+            if op == "put":
+                function = FUNCTION
+            words += (request.number, op, len(args), *args)
+        done = self._owner.done()
+        if len(requests) > 1:
+            words[:0] = (0, done, "batch")
         else:
-            head = ("FCALL", FUNCTION if op == "put" else f"{FUNCTION}_oom")
-        session, number, args = request.session, request.number, request.args
-        if op == "open":
-            args = (*args, "SPUBLISH" if link.sharded else "PUBLISH")
-        data = packed(*head, 1, self.base, session, number, owner.done(), op, *args)
-        link.write(data, self, request)
+            words[1:3] = (done, requests[0].op)
+        if requests[0].op == "open":
+            words.append("SPUBLISH" if link.sharded else "PUBLISH")
+        head = ("FCALL", function) if self._functions else ("EVALSHA", SHA)
+        data = packed(*head, 1, self.base, requests[0].session, *words)
+        if len(data) > BULK and len(requests) > 1:
+            half = len(requests) // 2
+            for request in requests:
+                request.sent -= 1
+            self._transmit(requests[:half])
+            self._transmit(requests[half:])
+        else:
+            link.write(data, self, requests)
 
     def reply(self, command: Any, reply: Any) -> None:
-        if type(reply) is list and isinstance(command, Request):
-            if command is self._greeting and reply[0] == b"again":
-                self._transmit(command)  # ahead of what is held back
-                return
-            self._owner.answered(command, reply)
-            if command is self._greeting:  # and the session is open
-                self._greeting = None
-                self._flow()
-        elif isinstance(command, Request):
-            self._error(command, str(reply))
-        elif isinstance(command, list):
-            self._has_confirmed(command, reply)
-        else:
+        if command is None:
             self._loaded(reply)
+        elif isinstance(command, Confirming):
+            self._has_confirmed(command, reply)
+        elif type(reply) is not list:
+            self._error(command, str(reply))
+        elif command[0] is self._greeting:
+            self._is_greeted(command, reply)
+        elif len(command) == 1:
+            self._owner.answered(command[0], reply)
+        else:
+            answered = self._owner.answered
+            for request, one in zip(command, reply, strict=True):
+                answered(request, one if type(one) is list else [one])
 
-    def _flow(self) -> None:
-        """The session is open: send what was held back."""
-        self._ready, self._trouble = True, ""
-        pending, self._pending = self._pending, []
-        for request in pending:
-            self._transmit(request)
+    def _is_greeted(self, command: list[Request], reply: Any) -> None:
+        if reply[0] == b"again":
+            self._transmit(command)  # ahead of what is held back
+            return
+        self._owner.answered(command[0], reply)
+        if command[0] is self._greeting:  # and the session is open: send what was held back
+            self._greeting = None
+            self._ready, self._full, self._trouble = True, False, ""
+            self._flow_soon()
 
-    def _error(self, request: Request | None, error: str) -> None:
+    def _error(self, requests: Sequence[Request], error: str) -> None:
         """The server has answered with an error of its own, and carried nothing out."""
         error = WRAPPED.sub("", error)
         code = error.split(" ", 1)[0]
         if code == "MOVED":
-            self._hold(request)
+            self._hold(requests)
             host, _, port = error.split(" ")[2].rpartition(":")
             self._move((host, int(port)))
         elif code == "NOSCRIPT" or "Function not found" in error:
-            self._hold(request)
+            self._hold(requests)
             self._load()
         elif "unknown command" in error and "FCALL" in error.upper():
             self._functions = False
-            self._hold(request)
+            self._hold(requests)
             self.greet()
         elif code in PASSING:
-            self._hold(request)
+            self._hold(requests)
             self._trouble = error
             self._later(code in ELSEWHERE)
         else:
-            refused = code in REFUSALS
-            failure = QueueUnavailableError(
-                f"the server of queue {self.name!r} answers: {error}; "
-                + ("nothing was done" if refused else "nobody knows what was done"),
-                "not done" if refused else "unknown",
-            )
-            if request is None or request is self._greeting:
-                self._owner.refused(failure)
-            else:
-                self._owner.failed(request, failure)
+            self._fail(requests, code, error)
 
-    def _hold(self, request: Request | None) -> None:
-        """Send it again later; it was not carried out."""
-        self._ready = False
-        if request is None:
+    def _fail(self, requests: Sequence[Request], code: str, error: str) -> None:
+        """The server will not do it."""
+        refused = code in REFUSALS
+        failure = QueueUnavailableError(
+            f"the server of queue {self.name!r} answers: {error}; "
+            + ("nothing was done" if refused else "nobody knows what was done"),
+            "not done" if refused else "unknown",
+        )
+        if not requests or requests[0] is self._greeting:
+            self._owner.refused(failure)
             return
-        if request is self._greeting:
-            request.answered = True
+        if code == "OOM":
+            self._full = True
+            self._put_off(request for request in requests if request.op != "put")
+            requests = [request for request in requests if request.op == "put"]
+            self._flow_soon()
+        for request in requests:
+            self._owner.failed(request, failure)
+
+    def _hold(self, requests: Sequence[Request]) -> None:
+        """Send them again later; they were not carried out."""
+        self._ready = False
+        if requests and requests[0] is self._greeting:
+            requests[0].answered = True
             self._greeting = None
         else:
-            request.sent -= 1
+            for request in requests:
+                request.sent -= 1
+            self._put_off(requests)
+
+    def _put_off(self, requests: Iterable[Request]) -> None:
+        """They are to be sent again, in their place."""
+        for request in requests:
             self.retries += 1
             insort(self._pending, request, key=_by_order)
 
@@ -316,7 +381,7 @@ class RedisStore:
     def _loaded(self, reply: Any) -> None:
         self._loading = False
         if isinstance(reply, ReplyError) and "already exists" not in str(reply):
-            self._error(None, str(reply))
+            self._error((), str(reply))
         else:
             self.greet()
 
@@ -325,12 +390,12 @@ class RedisStore:
     def _confirm(self) -> None:
         if self._unconfirmed and self._link is not None and self._link.up:
             self._confirming = True
-            batch, self._unconfirmed = self._unconfirmed, []
+            batch, self._unconfirmed = Confirming(self._unconfirmed), []
             limit = max(1, round(self._patience * 500))  # milliseconds: half of it
             wait = ("WAITAOF", 1, 0) if self._durable == "fsync" else ("WAIT", 1)
             self._link.write(packed(*wait, limit), self, batch)
 
-    def _has_confirmed(self, batch: list[Request], reply: Any) -> None:
+    def _has_confirmed(self, batch: Confirming, reply: Any) -> None:
         self._confirming = False
         if isinstance(reply, ReplyError):
             error = str(reply)

@@ -43,6 +43,9 @@ class Tenant(Protocol):
     def heard(self, message: bytes) -> None:
         """It has said something on the channel."""
 
+    def flow(self) -> None:
+        """Write what there is to write, if `Link.soon` was asked for that."""
+
     def reply(self, command: Any, reply: Any) -> None:
         """The answer to a command."""
 
@@ -132,6 +135,8 @@ class Link:
         self._expected: deque[tuple[Any, Any]] = deque()  # who asked, and what
         self._subscribing: deque[tuple[Tenant, bytes]] = deque()
         self._out: list[bytes] = []
+        self._flowing: list[Tenant] = []  # that have something to write at the end of this turn
+        self._flushing = False  # at the end of this turn
         self._old: tuple[str, int] | None = None  # run and connection that may still have to read
         self._change = asyncio.Event()  # the connections are lost, or nobody uses them any more
         self._pinged, self._pinged_at = -1, 0.0  # how much was heard when that was asked for
@@ -179,13 +184,29 @@ class Link:
     def write(self, data: bytes, tenant: Any, command: Any) -> None:
         """Send a command. The answer goes to ``tenant.reply(command, answer)``."""
         self._expected.append((tenant, command))
-        if not self._out:
-            self.loop.call_soon(self._flush)
         self._out.append(data)
+        self._flush_soon()
 
-    def _flush(self) -> None:
+    def soon(self, tenant: Tenant) -> None:
+        """Have the tenant write at the end of this turn."""
+        self._flowing.append(tenant)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write all that there is now."""
+        flowing, self._flowing = self._flowing, []
+        self._flushing = True
+        for tenant in flowing:
+            tenant.flow()
+        self._flushing = False
         out, self._out = self._out, []
-        self.commands.write(b"".join(out))
+        if out:
+            self.commands.write(b"".join(out))
 
     def _reply(self, reply: Any) -> None:
         tenant, command = self._expected.popleft()
