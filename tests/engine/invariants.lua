@@ -35,10 +35,11 @@ end
 
 local m = {}
 if call('EXISTS', named('meta')) == 0 then return '' end
-m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
-    m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm =
+local numbers
+m.schema, m.id, m.publish, m.phase, m.ringer, m.drained, m.joined, m.cursor, numbers =
     cmsgpack.unpack(call('GET', named('meta')))
-m.soonest, m.deferred = select(21, cmsgpack.unpack(call('GET', named('meta'))))
+m.maxsize, m.claim, m.puts, m.number, m.ticket, m.place, m.getters, m.takers, m.putters, m.joiners,
+    m.drainers, m.alarm, m.soonest, m.deferred = struct.unpack('<dddddddddddddd', numbers)
 if m.phase == 'closing' then return '' end
 
 local LINED = {AVAILABLE = true, BUFFERED = true}

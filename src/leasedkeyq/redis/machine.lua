@@ -6,7 +6,7 @@ look like is said at the end of this file, at OPERATIONS.
 
 The source is a function library as it stands (Redis 7, Valkey 7.2 and later). Without its first line
 it is a script (EVALSHA), for servers from Redis 6.2 on. So it uses nothing that is not in Lua 5.1, and
-looks at `redis` and `cmsgpack` within calls only: while a library is loaded they are not there.
+looks at `redis`, `cmsgpack` and `struct` within calls only: while a library is loaded they are not there.
 
 Time: whole microseconds; INF is never. A value has a *version*, a grant a *number*, a call that waits
 a *ticket*; each rises. Versions and numbers that are part of a member of a sorted set are written
@@ -283,30 +283,34 @@ end
 -- What the queue holds ----------------------------------------------------------------------------
 
 local as_read, as_kept  -- `m` is what the one before has left: then it need not be unpacked
+local fits  -- what is kept is of this version
+local NUMBERS = '<' .. 'dddddddddddddddddddddd'  -- of meta: together, since one by one they take longer
 
 local function load_meta()
     as_read = call('GET', names.meta)
+    fits = true
     local known = as_read and as_read == as_kept
     as_kept = nil  -- in case that this call fails
     if known then return end
     m.phase = nil
-    if as_read then
-        m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
-            m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-            m.drained, m.joined, m.cursor, m.soonest, m.deferred, m.sessions, m.grants, m.undelivered,
-            m.releases, m.expiries, m.recalls, m.discards, m.timeouts = unpacked(as_read)
-    end
-    if m.phase and m.schema == SCHEMA then
-        m.waiting = m.getters + m.takers + m.putters + m.joiners + m.drainers
-    end
+    if not as_read then return end
+    local numbers
+    m.schema, m.id, m.publish, m.phase, m.ringer, m.drained, m.joined, m.cursor, numbers = unpacked(as_read)
+    fits = m.schema == SCHEMA
+    if not fits then return end
+    m.maxsize, m.claim, m.puts, m.number, m.ticket, m.place, m.getters, m.takers, m.putters, m.joiners,
+        m.drainers, m.alarm, m.soonest, m.deferred, m.sessions, m.grants, m.undelivered, m.releases,
+        m.expiries, m.recalls, m.discards, m.timeouts = struct.unpack(NUMBERS, numbers)
+    m.waiting = m.getters + m.takers + m.putters + m.joiners + m.drainers
 end
 
 local function keep_meta()
+    local numbers = struct.pack(NUMBERS,
+        m.maxsize, m.claim, m.puts, m.number, m.ticket, m.place, m.getters, m.takers, m.putters, m.joiners,
+        m.drainers, m.alarm, m.soonest, m.deferred, m.sessions, m.grants, m.undelivered, m.releases,
+        m.expiries, m.recalls, m.discards, m.timeouts)
     local packed = packed_as(
-        m.schema, m.id, m.maxsize, m.claim, m.publish, m.phase, m.puts, m.number, m.ticket, m.place,
-        m.getters, m.takers, m.putters, m.joiners, m.drainers, m.ringer, m.alarm,
-        m.drained, m.joined, m.cursor, m.soonest, m.deferred, m.sessions, m.grants, m.undelivered,
-        m.releases, m.expiries, m.recalls, m.discards, m.timeouts)
+        m.schema, m.id, m.publish, m.phase, m.ringer, m.drained, m.joined, m.cursor, numbers)
     if packed ~= as_read then call('SET', names.meta, packed) end
     as_kept = packed
 end
@@ -1449,7 +1453,7 @@ local packed_ok
 -- Carries out a request, unless it was: then there is a reply that was kept.
 local function answer(kept, op, args, from, to)
     -- What another version keeps is not touched, nor is a client of another version served.
-    if m.phase and m.schema ~= SCHEMA then return {'refused', 'schema', tostring(m.schema)} end
+    if not fits then return {'refused', 'schema', tostring(m.schema)} end
     if op == 'open' and args[from] ~= SCHEMA then return {'refused', 'schema', SCHEMA} end
     if request ~= '0' then
         if kept then return unpacked(kept) end
@@ -1547,7 +1551,7 @@ local function run(keys, args)
         reply = answer(kept[3], args[4], args, 5, #args)
     end
     keep_replies(tonumber(args[3]))
-    if m.phase and m.schema == SCHEMA then keep_meta() end
+    if m.phase and fits then keep_meta() end
     return reply
 end
 
