@@ -6,7 +6,8 @@
 
 A mutant is one change of one place of `machine.lua`: a cell of the table of a key's life, an
 operator, a constant, or a statement that is left out. It is found if the replay of the
-specification or a test of tests/engine/test_machine.py goes wrong with it, or nothing comes back.
+specification or a test of test_machine.py or test_batches.py goes wrong with it, or nothing comes
+back.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 from tests.conformance import graph
 from tests.conformance.replay import DiffersError
-from tests.engine import test_machine
+from tests.engine import test_batches, test_machine
 from tests.engine.machine import SOURCE, RedisMachine, Wire, on_a_test_clock
 from tests.engine.replay import RedisEngine, replay
 from tests.engine.server import Server
@@ -195,8 +196,10 @@ class Lab:
 
 
 def tests_of_the_machine() -> Iterator[tuple[str, Callable[[Wire], None]]]:
-    """Those of test_machine.py, each to be called with a connection."""
-    for name, test in inspect.getmembers(test_machine, inspect.isfunction):
+    """Those of the machine by itself, each to be called with a connection."""
+    found = inspect.getmembers(test_machine, inspect.isfunction)
+    found += inspect.getmembers(test_batches, inspect.isfunction)
+    for name, test in found:
         if not name.startswith("test_"):
             continue
         wanted = [*inspect.signature(test).parameters]

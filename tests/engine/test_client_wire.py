@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import tempfile
 import warnings
@@ -28,6 +29,7 @@ from tools.server import free_port
 Queue = module("redis").RedisLeasedKeyQueue
 QueueUnavailableError = module("redis").QueueUnavailableError
 RedisStore = module("redis.store").RedisStore
+BATCH, BULK = module("redis.store").BATCH, module("redis.store").BULK
 Request = module("engine.store").Request
 Source = module("redis.source").Source
 wire = module("redis.wire")
@@ -299,6 +301,9 @@ class Owner:
     def done(self) -> int:
         return 0
 
+    def answered(self, request: Any, reply: Any) -> None:
+        self.said.append((request, reply))
+
     def failed(self, request: Any, error: Exception) -> None:
         self.said.append((request.op, error))
 
@@ -368,6 +373,90 @@ def test_errors_of_the_server(store: Any) -> None:
     assert store._link.written[-1][0] == "write"
     store._loaded(ReplyError("ERR Library 'leasedkeyq2' already exists"))
     assert store._link.written[-1] == ("subscribe", store)
+
+
+def sent(store: Any) -> list[list[Any]]:
+    """The requests of each call that was written since the last time."""
+    calls = [call[-1] for call in store._link.written if call[0] == "write"]
+    store._link.written.clear()
+    return calls
+
+
+def test_requests_of_one_turn_go_together(store: Any) -> None:
+    requests = [Request("put", (b"key", b"value"), None) for _ in range(BATCH + 3)]
+    for request in requests:
+        store.send(request)
+    flushed = store._link.written.index(("flush",))
+    assert store._link.written[:flushed] == [("soon", store)]
+    store.flow()
+    assert sent(store) == [requests[:BATCH], requests[BATCH:]]
+    assert [request.sent for request in requests] == [1] * len(requests)
+    store.flow()  # there is nothing left
+    assert sent(store) == []
+
+
+def test_what_takes_many_bytes_goes_in_calls_of_its_own(store: Any) -> None:
+    size = BULK * 2 // 5
+    requests = [Request("put", (b"key", b"v" * size), None) for _ in range(5)]
+    requests.append(Request("put", (b"key", b"v" * 3 * BULK), None))
+    for request in requests:
+        store.send(request)
+    store.flow()
+    assert sent(store) == [requests[:1], requests[1:3], requests[3:4], requests[4:5], requests[5:]]
+    assert [request.sent for request in requests] == [1] * len(requests)
+
+
+def test_requests_of_two_sessions_do_not_go_together(store: Any) -> None:
+    requests = [Request("get", (), None) for _ in range(4)]
+    for request, session in zip(requests, ("old", "old", "new", "old"), strict=True):
+        request.session = session
+        store.send(request)
+    store.flow()
+    assert sent(store) == [requests[:2], requests[2:3], requests[3:]]
+
+
+def test_a_server_without_memory_still_takes_what_is_no_put(store: Any) -> None:
+    get, put, ack = (Request(op, (), None) for op in ("get", "put", "ack"))
+    for request in (get, put, ack):
+        store.send(request)
+    store.flow()
+    (call,) = sent(store)
+    store.reply(call, ReplyError("OOM used too much"))
+    assert [(op, error.outcome) for op, error in store._owner.said] == [("put", "not done")]
+    assert store._link.written == [("soon", store)]
+    store.flow()
+    assert sent(store) == [[get, ack]]
+    store.send(put)
+    store.send(get)
+    store.flow()
+    assert sent(store) == [[put], [get]]  # so the one does not keep the other from being done
+    store.reply([put], [b"ok"])
+    store.send(put)
+    store.send(get)
+    store.flow()
+    assert sent(store) == [[put, get]]
+
+
+def test_each_request_of_a_call_has_its_own_answer(store: Any) -> None:
+    requests = [Request("get", (), None) for _ in range(3)]
+    replies = [b"ok", [b"dead", b"7"], [b"ok", 7, b"key", b"value", 1]]
+    store.reply(requests, replies)
+    assert store._owner.said == [
+        *[(requests[0], [b"ok"]), (requests[1], replies[1]), (requests[2], replies[2])]
+    ]
+
+
+async def test_many_tasks_make_few_calls(alone: Server, name: str) -> None:
+    async with Queue(alone.url, name) as queue:
+        alone.ask("CONFIG", "RESETSTAT")
+        await asyncio.gather(*(queue.put(f"{n}", n) for n in range(4 * BATCH)))
+        got = await asyncio.gather(*(queue.get() for _ in range(4 * BATCH)))
+        await asyncio.gather(*(queue.ack(lease) for *_, lease in got))
+        assert [number for _, number, _ in got] == [*range(4 * BATCH)]
+        calls = re.search(rb"cmdstat_fcall:calls=(\d+)", alone.ask("INFO", "commandstats"))
+        assert calls is not None
+        assert int(calls[1]) <= 3 * 4 + 1
+        assert await queue.qsize() == await queue.inflight_size() == 0
 
 
 def test_what_is_sent_again_keeps_its_order_and_a_greeting_is_not_sent_again(store: Any) -> None:

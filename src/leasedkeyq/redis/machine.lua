@@ -84,9 +84,11 @@ local NOTE = 'requests, and what was answered, until that is known to have arriv
 local RETURNED = -2^52  -- the border in the line: END is counted up from there, FRONT down
 
 -- Of the call that is being carried out: what it works on, whose it is and its time, the steps it may
--- still do, and whether its own session is there. Of the request in it: its number, the earliest
--- moment that it has set, and whether it has found a session gone.
-local call, base, session, now, left, alive, request, sooner, dropped
+-- still do, whether its own session is there, and up to where the requests of that were said to be done.
+local call, base, session, now, left, there, done
+-- Of the request in it: its number, the earliest moment that it has set, whether it has found a session
+-- gone, and whether its own was there until now.
+local request, sooner, dropped, alive
 local since  -- when what happens happened: now, or when it was due
 local fresh  -- replies to be kept: request, reply, request, reply...
 local packed_as, unpacked, format  -- cmsgpack's and string's
@@ -419,7 +421,7 @@ local function drop(s, how)
     schedule(how .. s, -INF)
     dropped = true
     if m.ringer == s then m.ringer = '' end
-    if s == session then alive = false end
+    if s == session then there, alive = false, false end
 end
 
 -- A session that may be there is taken for dead.
@@ -1435,9 +1437,6 @@ local function carry_out(op, args, from, to)
     return reply
 end
 
--- Of the session: whether it is there, and up to where its requests were said to be done.
-local there, done
-
 -- Looks the session up, and the replies to these requests that are kept: from the third on.
 local function look_up(requests)
     there, done, fresh = false, 0, {}
@@ -1459,13 +1458,13 @@ local function answer(kept, op, args, from, to)
         if kept then return unpacked(kept) end
         if op == 'open' then
             if not m.phase then make(args[from + 1]) end
-        elseif not there or not alive or tonumber(request) <= done then
+        elseif not there or tonumber(request) <= done then
             return {'gone'}
         end
     end
     if not m.phase then return {'gone'} end
     if left <= 0 then return {'again'} end
-    sooner, dropped = INF, false
+    sooner, dropped, alive = INF, false, true
     local reply = carry_out(op, args, from, to)
     if request == '0' then
         left = left - #reply / 10
@@ -1535,7 +1534,7 @@ end
 local function run(keys, args)
     call, packed_as, unpacked, format = redis.call, cmsgpack.pack, cmsgpack.unpack, string.format
     base, session, request = keys[1], args[1], args[2]
-    now, left, alive = clock(args), BUDGET, true
+    now, left = clock(args), BUDGET
     since = now
     known, unwritten = nil, nil
     if base ~= names_of then name_parts() end

@@ -281,9 +281,10 @@ class RedisStore:
             self._error(command, str(reply))
         elif command[0] is self._greeting:
             self._is_greeted(command, reply)
-        elif len(command) == 1:
-            self._owner.answered(command[0], reply)
         else:
+            self._full = self._full and command[0].op != "put"
+            if len(command) == 1:
+                reply = [reply]
             answered = self._owner.answered
             for request, one in zip(command, reply, strict=True):
                 answered(request, one if type(one) is list else [one])
