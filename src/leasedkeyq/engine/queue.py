@@ -495,12 +495,12 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
 
     # -- plain requests --------------------------------------------------------------
 
-    async def _answer(self, request: Request) -> Reply:
-        """Wait for what will be answered soon. A cancellation does not take the request back."""
+    def _answer(self, request: Request) -> Future[Reply]:
+        """To wait for what will be answered soon. A cancellation does not take the request back."""
         assert self._loop is not None
-        caller = request.caller = self._loop.create_future()
-        reply: Reply = await caller
-        return reply
+        caller: Future[Reply] = self._loop.create_future()
+        request.caller = caller
+        return caller
 
     async def _do(self, op: str, *args: Any, changes: bool = False, key: Any = None) -> Reply:
         self._ready()
