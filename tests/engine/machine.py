@@ -110,6 +110,15 @@ def on_a_test_clock(source: str) -> str:
     return source.replace("leasedkeyq2", "leasedkeyq2_test")
 
 
+def where_all_values_are_long(source: str) -> str:
+    """The source, that keeps no value with its key or copy."""
+    source, replaced = re.subn(
+        r"^local SHORT = 256\b", "local SHORT = -1", source, flags=re.MULTILINE
+    )
+    assert replaced == 1
+    return source
+
+
 class Wire:
     """One connection, for commands and for what is published, in the server's order."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.machine import SOURCE, Wire, on_a_test_clock
+from tests.engine.machine import SOURCE, Wire, on_a_test_clock, where_all_values_are_long
 from tests.engine.server import Server
 
 FOREVER = "inf"
@@ -86,9 +86,14 @@ def decoded(part: Any) -> Any:
     return f"{part}" if isinstance(part, int) else part.decode()
 
 
-@pytest.fixture(scope="module", params=["function", pytest.param("script", marks=pytest.mark.deep)])
+WAYS = ["function", "long values", pytest.param("script", marks=pytest.mark.deep)]
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def wire(server: Server, request: pytest.FixtureRequest) -> Iterator[Wire]:
     source = on_a_test_clock(SOURCE.read_text())
+    if request.param == "long values":
+        source = where_all_values_are_long(source)
     path, as_script = str(server.socket), request.param == "script"
     connected = Wire(path, source, as_script=as_script, listens=False)
     yield connected

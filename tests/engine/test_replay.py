@@ -6,12 +6,21 @@ python -m tests.conformance MODEL [NUMBER] --engine server    one model, or one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.conformance import graph
 from tests.conformance.graph import REFUSED
+from tests.engine.machine import (
+    SOURCE,
+    RedisMachine,
+    Wire,
+    on_a_test_clock,
+    where_all_values_are_long,
+)
 from tests.engine.replay import RedisEngine, replay
+from tests.engine.server import Server
 
 Report = Callable[[str, object], None]
 pytestmark = pytest.mark.timeout(900)
@@ -29,6 +38,25 @@ def test_a_part(name: str, record_property: Report) -> None:
     record_property("replay", f"{name:15} server   {count}")
     assert count.transitions == sum(step.label is not REFUSED for step in model.steps)
     assert count.refused
+
+
+def test_a_part_with_long_values(server: Server, record_property: Report) -> None:
+    """They are kept elsewhere."""
+    source = where_all_values_are_long(on_a_test_clock(SOURCE.read_text()))
+    wire = Wire(str(server.socket), source, as_script=True)
+
+    class Machine(RedisMachine):
+        _connect = staticmethod(lambda: wire)
+
+    class Engine(RedisEngine):
+        make: Any = Machine
+        strangers: Any = None
+
+    model = graph.load("MCdump_stop")
+    count = replay(Engine, model, share=5)
+    wire.socket.close()
+    record_property("replay", f"long values     server   {count}")
+    assert count.transitions == sum(step.label is not REFUSED for step in model.steps)
 
 
 @pytest.mark.deep

@@ -1562,6 +1562,12 @@ if redis.register_function then
     })
 else
     -- A script that has written something, were it nothing, may go on though there is no memory left.
-    if ARGV[2] ~= '0' and ARGV[4] ~= 'put' then redis.call('DEL', KEYS[1]) end
+    local changes, puts = ARGV[2] ~= '0', ARGV[4] == 'put'
+    local i = ARGV[4] == 'batch' and 5 or #ARGV
+    while i < #ARGV do
+        changes, puts = changes or ARGV[i] ~= '0', puts or ARGV[i + 1] == 'put'
+        i = i + 3 + ARGV[i + 2]
+    end
+    if changes and not puts then redis.call('DEL', KEYS[1]) end
     return run(KEYS, ARGV)
 end

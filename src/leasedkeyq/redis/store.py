@@ -1,4 +1,8 @@
-"""The way to one queue on a server: `RedisStore`, over the link of the process to that server."""
+"""The way to one queue on a server: `RedisStore`, over the link of the process to that server.
+
+What is asked in one turn of the loop goes in few calls, each of many requests: most of what a call
+costs, here and there, is the same for one as for many.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The connections of a process to one server: one for commands, one for what the server says.
 
 They are made and greeted by redis-py, and then read here: redis-py awaits the answer to each
-command, which is a third of what the server can do. Each command is written at once, with those of
-the same turn of the loop, and the answers come in the order of the commands.
+command, which is a third of what the server can do. What there is to write in one turn of the loop
+is written at its end, or as soon as there is a lot of it, and the answers come in the order of the
+commands.
 """
 
 from __future__ import annotations
