@@ -202,9 +202,11 @@ class Link:
         """Write all that there is now."""
         flowing, self._flowing = self._flowing, []
         self._flushing = True
-        for tenant in flowing:
-            tenant.flow()
-        self._flushing = False
+        try:
+            for tenant in flowing:
+                tenant.flow()
+        finally:
+            self._flushing = False
         out, self._out = self._out, []
         if out:
             self.commands.write(b"".join(out))
