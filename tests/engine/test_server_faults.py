@@ -170,7 +170,7 @@ class Failover:
 async def test_a_replica_that_heard_nothing_has_not_what_was_put_meanwhile(name: str) -> None:
     async with Failover() as pair, Queue(pair.proxy.url, name, **LONG) as queue:
         await queue.put("before", 0)
-        await until(lambda: pair.replica.ask("HLEN", f"lkq:{{{name}}}:values") == 1)
+        await until(lambda: pair.replica.ask("HLEN", f"lkq:{{{name}}}:keys") == 1)
         pair.part()
         for number in range(100):
             await queue.put(f"{number}", number)

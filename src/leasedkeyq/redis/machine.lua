@@ -1423,8 +1423,8 @@ local function carry_out(op, args, from, to)
         reply = OPERATIONS[op](unpack(args, from, to))
         if m.waiting > 0 or m.phase == 'closing' then Served() end
     end
-    local alarm = whole and alive and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
-    if alarm or dropped or m.waiting > 0 or m.ringer ~= '' then
+    if m.waiting > 0 or m.ringer ~= '' or dropped or ALARM_AT[op] then
+        local alarm = whole and alive and ALARM_AT[reply[1] == 'wait' and 'wait' or op]
         repeat
             if dropped then
                 dropped = false
