@@ -468,7 +468,7 @@ def test_what_is_sent_again_keeps_its_order_and_a_greeting_is_not_sent_again(sto
     store.subscribed(None)
     store.send(third)
     greeting = store._greeting
-    store.link_down([[second], [greeting], [first]])  # in whatever order they were under way
+    store.link_down([[second], None, [greeting], [first]])  # in whatever order they were under way
     assert store._pending == [first, second, third]
     assert greeting.answered
 

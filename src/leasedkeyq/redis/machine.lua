@@ -232,11 +232,6 @@ local function get(part, member)
     return call('HGET', names[part], member)
 end
 
--- So many at a time as the stack has room for.
-local function call_with(command, key, list, length)
-    for i = 1, length, 1000 do call(command, key, unpack(list, i, math.min(i + 999, length))) end
-end
-
 local function write(part)
     local write, sets, gone, s, g = WRITES[part], {}, {}, 0, 0
     local first = write == 'ZADD' and 1 or 0  -- the score comes before the member
@@ -249,8 +244,8 @@ local function write(part)
             gone[g] = member
         end
     end
-    call_with(write, names[part], sets, s)
-    call_with(REMOVES[write], names[part], gone, g)
+    if s > 0 then call(write, names[part], unpack(sets)) end
+    if g > 0 then call(REMOVES[write], names[part], unpack(gone)) end
 end
 
 -- The name of a part, which is as it should be.
@@ -1366,11 +1361,10 @@ end
 -- has arrived (DONE). REQUEST 0 only looks, and is open to anyone. Of a session that is not known, or
 -- of a request that was said to be done: `gone`. More is due than one call carries out: `again`.
 --
--- A batch is requests of a session that is open, carried out one after the other as if each came in a
--- call of its own at the same moment. The reply is a list of theirs, where a plain ok
--- is just that word. What costs the same for many is
--- done once: that is all that it is for. When the call has done as much as a call may do, the rest is
--- answered `again`.
+-- A batch is requests, some dozens at most, of a session that is open. They are carried out one after
+-- the other, as if each came in a call of its own at the same moment; it is only that what costs the same
+-- for many is done once. The reply is a list of theirs, where a plain ok is just that word. When the call
+-- has done as much as a call may do, the rest is answered `again`.
 local OPERATIONS = {
     open = Open,                  -- SCHEMA MAXSIZE TTL CLAIM [PUBLISH]  -> ok ID NOW | refused WHY WHAT
     put = Put,                    -- KEY VALUE POLICY DELAY WAIT  -> ok | wait | timeout | flying | shut | closed
