@@ -1433,7 +1433,7 @@ end
 
 -- Looks the session up, and the replies to these requests that are kept: from the third on.
 local function look_up(requests)
-    there, done, fresh = false, 0, {}
+    fresh = {}
     if not requests[1] then return requests end
     local found = call('HMGET', base .. ':session:' .. session, 'alive', 'done', unpack(requests))
     there, done = found[1], tonumber(found[2] or 0)
