@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, TypeAlias
@@ -22,18 +23,23 @@ def wire(server: Server) -> Iterator[Wire]:
     connected.socket.close()
 
 
-def batch(queue: Queue, session: str, asked: Sequence[Asked], done: int = 0) -> list[Any]:
-    """All of it in one call; replies as if each had come in one of its own."""
+def sent(queue: Queue, session: str, asked: Sequence[Asked], done: int = 0) -> list[list[Any]]:
+    """The replies, as if each had come in a call of its own."""
     words: list[object] = [queue.name, session, 0, done, "batch"]
     for request, (op, *args) in asked:
         words += [request, op, len(args), *args]
     (replies,) = queue.wire.ask((*queue.wire.run, "1", *map(str, [*words, queue.now])))
     assert len(replies) == len(asked)
-    plain = [decoded(reply) if isinstance(reply, list) else [reply.decode()] for reply in replies]
-    if ["again"] not in plain:
+    return [decoded(reply) if isinstance(reply, list) else [reply.decode()] for reply in replies]
+
+
+def batch(queue: Queue, session: str, asked: Sequence[Asked], done: int = 0) -> list[list[Any]]:
+    """The same, and a look at all that is kept then."""
+    replies = sent(queue, session, asked, done)
+    if ["again"] not in replies:
         (broken,) = queue.wire.ask(("EVALSHA", queue.wire.check, "1", queue.name))
         assert not broken, broken
-    return plain
+    return replies
 
 
 def numbered(queue: Queue, session: str, *calls: tuple[object, ...]) -> list[Asked]:
@@ -273,3 +279,30 @@ def test_a_session_that_ends_in_the_midst_of_a_batch_does_no_more(queue: Queue) 
     assert batch(queue, "B", asked) == [["ok"], ["gone"], ["gone"]]
     assert queue.line() == ["k0"]
     assert batch(queue, "B", asked[:1]) == [["ok"]]
+
+
+def commands(queue: Queue) -> dict[str, int]:
+    """How often the server has carried out each command since the last time."""
+    (said,) = queue.wire.ask(("INFO", "commandstats"))
+    queue.wire.ask(("CONFIG", "RESETSTAT"))
+    text = said if isinstance(said, str) else said.decode()
+    return {name: int(times) for name, times in re.findall(r"cmdstat_(\w+):calls=(\d+)", text)}
+
+
+def test_a_batch_takes_few_commands_however_many_requests_it_has(queue: Queue) -> None:
+    """In the same for 30 requests as for two: meta, session, keys, copies, line, what falls due."""
+    queue.open("A")
+    keys = [f"k{n}" for n in range(30)]
+
+    def took(*calls: tuple[object, ...]) -> tuple[list[Any], dict[str, int]]:
+        asked = numbered(queue, "A", *calls)
+        commands(queue)
+        replies = sent(queue, "A", asked)
+        return replies, commands(queue)
+
+    _, puts = took(*[("put", key, "v", "update", 0, FOREVER) for key in keys])
+    assert puts == {"fcall": 1, "get": 1, "hmget": 2, "hset": 2, "zadd": 1, "set": 1}
+    granted, takes = took(*[("take", key, 0, 100) for key in keys])
+    assert takes == {**puts, "hset": 3, "zrem": 1}
+    _, acks = took(*[("ack", number, key) for _, number, key, *_ in granted])
+    assert acks == {"fcall": 1, "get": 1, "hmget": 3, "hdel": 2, "hset": 1, "zrem": 1}
