@@ -286,7 +286,8 @@ def commands(queue: Queue) -> dict[str, int]:
     (said,) = queue.wire.ask(("INFO", "commandstats"))
     queue.wire.ask(("CONFIG", "RESETSTAT"))
     text = said if isinstance(said, str) else said.decode()
-    return {name: int(times) for name, times in re.findall(r"cmdstat_(\w+):calls=(\d+)", text)}
+    found = re.findall(r"cmdstat_(\w+):calls=(\d+)", text)
+    return {name: int(times) for name, times in found if name not in ("fcall", "evalsha", "config")}
 
 
 def test_a_batch_takes_few_commands_however_many_requests_it_has(queue: Queue) -> None:
@@ -301,8 +302,8 @@ def test_a_batch_takes_few_commands_however_many_requests_it_has(queue: Queue) -
         return replies, commands(queue)
 
     _, puts = took(*[("put", key, "v", "update", 0, FOREVER) for key in keys])
-    assert puts == {"fcall": 1, "get": 1, "hmget": 2, "hset": 2, "zadd": 1, "set": 1}
+    assert puts == {"get": 1, "hmget": 2, "hset": 2, "zadd": 1, "set": 1}
     granted, takes = took(*[("take", key, 0, 100) for key in keys])
     assert takes == {**puts, "hset": 3, "zrem": 1}
     _, acks = took(*[("ack", number, key) for _, number, key, *_ in granted])
-    assert acks == {"fcall": 1, "get": 1, "hmget": 3, "hdel": 2, "hset": 1, "zrem": 1}
+    assert acks == {"get": 1, "hmget": 3, "hdel": 2, "hset": 1, "zrem": 1}
