@@ -312,3 +312,11 @@ def test_a_batch_takes_few_commands_however_many_requests_it_has(queue: Queue) -
     assert takes == {**puts, "hset": 3, "zrem": 1}
     _, acks = took(*[("ack", number, key) for _, number, key, *_ in granted])
     assert acks == {"get": 1, "hmget": 3, "hdel": 2, "hset": 1, "zrem": 1}
+    took(*[("put", key, "v", "update", 0, FOREVER) for key in keys])
+    granted, _ = took(*[("take", key, 0, 100) for key in keys])
+    for op, *more in (("extend", "same"), ("refresh",), ("release", 0, 0)):
+        _, took_by_it = took(*[(op, number, key, *more) for _, number, key, *_ in granted])
+        assert (took_by_it["hmget"], took_by_it.get("hget", 0)) == (3, 0), op
+    for op in ("peek", "discard"):
+        _, took_by_it = took(*[(op, key) for key in keys])
+        assert (took_by_it["hmget"], took_by_it.get("hget", 0)) == (2, 0), op
