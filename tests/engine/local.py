@@ -311,10 +311,11 @@ class Engine:
 
     def stats(self, request: Request, leases: int = 0, *numbers: int) -> Reply:
         """It looks through one copy in flight, and asks for the numbers of more."""
-        seen, stats = self.machine.snapshot(self.now), self.machine.stats(self.now)
+        now = self.now
+        seen, stats = self.machine.snapshot(now), self.machine.stats(now)
         held: list[list[Any]] = []
         for flight, one in zip(
-            seen.flight, self.machine.overview(len(seen.flight), self.now).leases, strict=True
+            seen.flight, self.machine.overview(len(seen.flight), now).leases, strict=True
         ):
             if len(held) < leases and (flight.number in numbers or len(seen.flight) == 1):
                 times = (self.span_of(one.age), self.span_of(one.left))
@@ -324,7 +325,7 @@ class Engine:
         said |= {f"waiting_{kind}s": kinds.count(kind) for kind in ("join", "drain")}
         said |= {"sessions": len(self.visitors), "maxsize": self.maxsize}
         age = stats.oldest_available_age
-        flat: Reply = [b"ok", b"now", self.moment(self.now), b"phase", seen.phase.encode()]
+        flat: Reply = [b"ok", b"now", self.moment(now), b"phase", seen.phase.encode()]
         for name, number in said.items():
             flat += [name.encode(), b"%d" % number]
         flat += [b"oldest_available_age", b"" if age is None else self.span_of(age)]

@@ -105,7 +105,7 @@ async def test_a_server_that_nobody_vouches_for_is_not_spoken_to(
     secure: Proxy, tmp_path: Path, name: str
 ) -> None:
     for url in (f"{secure.url}?ssl_ca_certs={Authority(tmp_path).file}", secure.url):
-        queue = Queue[str, int](url, name, unavailable_timeout=0.5)
+        queue = Queue[str, int](url, name, unavailable_timeout=1)
         with pytest.raises(QueueUnavailableError, match="CERTIFICATE_VERIFY_FAILED") as caught:
             await queue.put("key", 1)
         assert caught.value.outcome == "not done"
@@ -120,7 +120,7 @@ async def test_a_server_may_want_a_certificate_of_the_client(
 ) -> None:
     async with Proxy(server, tls=authority.context(asks=True)) as proxy:
         url = f"{proxy.url}?ssl_ca_certs={authority.file}"
-        queue = Queue[str, int](url, name, unavailable_timeout=0.5)
+        queue = Queue[str, int](url, name, unavailable_timeout=1)
         with pytest.raises(QueueUnavailableError) as caught:
             await queue.put("key", 1)
         assert caught.value.outcome == "not done"
@@ -197,7 +197,7 @@ async def test_a_user_of_the_guide_may_wait_for_its_puts(
 async def test_a_wrong_password_is_said_and_not_shown(guarded: Server, name: str) -> None:
     for who in ("username=orders&password=guessed", "username=nobody&password=guessed"):
         url = f"{guarded.url}?{who}"
-        queue = Queue[str, int](url, name, unavailable_timeout=0.5)
+        queue = Queue[str, int](url, name, unavailable_timeout=1)
         for _ in range(2):
             with pytest.raises(QueueUnavailableError, match="invalid username-password") as caught:
                 await queue.put("key", 1)
@@ -206,7 +206,7 @@ async def test_a_wrong_password_is_said_and_not_shown(guarded: Server, name: str
         await queue.close()
         with pytest.raises(SourceError, match="invalid username-password"):
             await source_of(url, (name,)).frame(1)
-    queue = Queue[str, int](guarded.url, name, unavailable_timeout=0.5)
+    queue = Queue[str, int](guarded.url, name, unavailable_timeout=1)
     with pytest.raises(QueueUnavailableError, match="no permissions"):
         await queue.start()
     await queue.close()
