@@ -66,6 +66,11 @@ def test_deadlines_fall_due_by_time_then_rank_then_number() -> None:
     assert due(deadlines, 100) == [2, 3, 4, 1, 6, 5]
 
 
+def test_what_can_fall_due_must_say_when_it_goes_first() -> None:
+    with pytest.raises(NotImplementedError):
+        Deadline().order()
+
+
 def test_a_deadline_is_set_once_at_most() -> None:
     deadlines = Deadlines()
     deadline = add(deadlines, 1, 10, 0)
