@@ -45,7 +45,7 @@ test: $(TEST)  ## check everything, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
 
 deep: $(DEEP)  ## check it all, for a night, and record the run in docs/assurance/deep.toml
-	@CI=true $(BIN)/python -m tools.steps --record docs/assurance/deep.toml \
+	@CI=true $(BIN)/python -m tools.steps --record docs/assurance/deep.toml $(FRESH:%=--fresh) \
 		$(DEEP_STEPS) --alone bench
 
 format: $(TEST)  ## put right what lint can put right

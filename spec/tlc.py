@@ -100,7 +100,7 @@ def run(
     config: str,
     *options: str,
     directory: Path = SPEC,
-    limit: float = 3600,
+    limit: float = 6 * 3600,
     small: bool = False,
     on_print: Callable[[str], object] | None = None,
 ) -> Result:

@@ -1,52 +1,41 @@
 """Run targets of the Makefile, two at a time, and say in the end how long each took.
 
-    python -m tools.steps [--record FILE] TARGET ... [--alone TARGET ...]
+    python -m tools.steps [--record FILE [--fresh]] TARGET ... [--alone TARGET ...]
 
 What a target prints is shown if it fails. Of one that does not the last line is in the table, for
 that is where pytest and the others say what they counted. Targets after `--alone` wait until the
-rest is done, and have the machine for themselves. `--record` writes the table to a file, with the
-date and the commit.
+rest is done, and have the machine for themselves.
+
+`--record` writes each step into a file as soon as it ends. One that has passed there is run again
+only if something has changed that it depends on (tools/record.py), or with `--fresh`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tools.on import ROOT, git
+from tools.on import ROOT
+from tools.record import Record, Step, digest
 
 console = Console(soft_wrap=True)
 
 
-@dataclass
-class Step:
-    target: str
-    status: int
-    seconds: float
-    output: str
-
-    @property
-    def said(self) -> str:
-        """The last line, without colours and rulers."""
-        plain = re.sub(r"\x1b\[[0-9;]*m|[^\n\x20-\x7e]", "", self.output)
-        lines = [line.strip(" =-|") for line in plain.splitlines()]
-        return next((line for line in reversed(lines) if line), "")
-
-
-def run(target: str, jobs: int, running: set[str]) -> Step:
+def run(target: str, jobs: int, running: set[str], record: Record | None, fresh: bool) -> Step:
     """One step; with others beside it, it keeps to one processor."""
+    inputs = digest(target) if record else ""
+    if record and not fresh and (kept := record.passed(target, inputs)):
+        console.print(f"[green]{target}[/] unchanged since {kept.since}", highlight=False)
+        return kept
     command = ["make", "--no-print-directory", target]
     if jobs > 1:
         command.append("XDIST=-n0")
@@ -57,6 +46,8 @@ def run(target: str, jobs: int, running: set[str]) -> Step:
     )
     step = Step(target, done.returncode, time.monotonic() - started, done.stdout)
     running.discard(target)
+    if record:
+        record.write(step, inputs)
     if step.status:
         console.rule(f"[bold red]{target} failed")
         console.print(escape(step.output), highlight=False)
@@ -67,40 +58,6 @@ def run(target: str, jobs: int, running: set[str]) -> Step:
     return step
 
 
-def run_all(targets: list[str], jobs: int) -> list[Step]:
-    running: set[str] = set()
-    with ThreadPoolExecutor(jobs) as pool:
-        return [*pool.map(lambda target: run(target, jobs, running), targets)]
-
-
-def record(path: Path, steps: list[Step], seconds: float) -> None:
-    """The run in TOML; a string of JSON is one of TOML too."""
-
-    def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-    machine = f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}"
-    changed = bool(git("status", "--porcelain", "--untracked-files=no"))
-    lines = [
-        "# The last run of `make deep`, which writes this file.",
-        f"date = {time.strftime('%Y-%m-%d')}",
-        f"commit = {quoted(git('rev-parse', 'HEAD'))}",
-        f"changed = {str(changed).lower()}  # since that commit",
-        f"machine = {quoted(machine)}",
-        f"seconds = {seconds:.0f}",
-    ]
-    for step in steps:
-        lines += [
-            "",
-            "[[step]]",
-            f"target = {quoted(step.target)}",
-            f"passed = {str(not step.status).lower()}",
-            f"seconds = {step.seconds:.0f}",
-            f"said = {quoted(step.said)}",
-        ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -108,13 +65,20 @@ def main() -> None:
     parser.add_argument("targets", nargs="+", metavar="TARGET")
     parser.add_argument("--alone", nargs="+", default=[], metavar="TARGET")
     parser.add_argument("--record", type=Path)
+    parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
+    record = Record(options.record) if options.record else None
+    running: set[str] = set()
+    steps: list[Step] = []
     started = time.monotonic()
-    steps = run_all(options.targets, jobs=2) + run_all(options.alone, jobs=1)
+    for jobs, targets in ((2, options.targets), (1, options.alone)):
+        with ThreadPoolExecutor(jobs) as pool:
+            each = partial(run, jobs=jobs, running=running, record=record, fresh=options.fresh)
+            steps += pool.map(each, targets)
     seconds = time.monotonic() - started
     table = Table("step", "seconds", "", "what it said")
     for step in steps:
-        verdict = "[red]FAILED" if step.status else "[green]ok"
+        verdict = "[red]FAILED" if step.status else f"[green]ok[/] {step.since and 'unchanged'}"
         table.add_row(step.target, f"{step.seconds:.0f}", verdict, escape(step.said))
     table.add_section()
     failed = [step.target for step in steps if step.status]
@@ -122,8 +86,6 @@ def main() -> None:
     console.print(table)
     for target in failed:
         console.print(f"repeat it with: [bold]make {target}")
-    if options.record:
-        record(options.record, steps, seconds)
     sys.exit(bool(failed))
 
 

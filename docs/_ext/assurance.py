@@ -148,19 +148,24 @@ def totals() -> str:
 
 
 def deep() -> str:
-    """The record of the last deep run, as it was written down."""
-    if not (record := _load(DEEP)):
+    """The last run of each deep step, as it was written down."""
+    if not (steps := _load(DEEP).get("step")):
         return "No deep run has been recorded on this version yet."
-    changed = ", changed since" if record["changed"] else ""
-    run = f"{record['date']}, commit `{record['commit'][:10]}`{changed}; {record['machine']}"
+    machines = "; ".join(dict.fromkeys(step["machine"] for step in steps))
+    minutes = round(sum(step["seconds"] for step in steps) / 60)
+    record = "[record](source:docs/assurance/deep.toml)"
     lines = [
-        f"{run} ([record](source:docs/assurance/deep.toml)).\n",
-        "| step | | seconds | what it said |",
-        "| --- | --- | ---: | --- |",
+        f"{minutes} minutes in all, two steps at a time, on {machines} ({record}).\n",
+        "| step | seconds | when and on what | what it said |",
+        "| --- | ---: | --- | --- |",
     ]
-    for step in record["step"]:
-        verdict, said = "passed" if step["passed"] else "**failed**", _cell(step["said"])
-        lines.append(f"| {step['target']} | {verdict} | {step['seconds']:,} | {said} |")
+    for step in steps:
+        commit = f"`{step['commit'][:10]}`" + ", changed since" * step["changed"]
+        verdict = "" if step["passed"] else "**failed**: "
+        said = verdict + _cell(step["said"])
+        lines.append(
+            f"| {step['target']} | {step['seconds']:,} | {step['date']} {commit} | {said} |"
+        )
     return "\n".join(lines)
 
 

