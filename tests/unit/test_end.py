@@ -107,6 +107,18 @@ async def test_join_on_a_queue_that_is_closed_with_something_left_raises() -> No
             await queue.join()
 
 
+@pytest.mark.req("END-2", "END-7")
+async def test_join_returns_if_a_reserved_slot_was_all_that_was_left_at_the_close() -> None:
+    queue = Queue(maxsize=1)
+    held = await put_leased(queue, "k", 1)
+    joining = await blocked(queue.join())
+    putting = await blocked(queue.put("other", 2))
+    await queue.ack(held)  # so the slot is the put's, which has had no time to use it
+    await queue.close()
+    assert await outcome(joining) is None
+    assert isinstance(await outcome(putting), QueueClosedError)
+
+
 # -- shutdown ----------------------------------------------------------------------------
 
 
