@@ -6,7 +6,6 @@ The notes that a machine leaves of it must run.
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,7 +15,6 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.stateful.broken import BUGS, Bug, cells, pure
-from tests.stateful.conftest import PROFILE
 from tests.stateful.keys import Trouble
 from tests.stateful.schedules import SCENARIOS, explore
 from tests.subject import PACKAGE
@@ -41,9 +39,6 @@ LOSSES = {
         "drain against a release with a delay"
     ),
 }
-# All of them by night, and a share of the overrides in each quick run; the cells of the table are
-# planted in every run of tests/conformance (test_table.py).
-DEEP = PROFILE == "deep" or bool(os.environ.get("ALL_BUGS"))
 # What a quick run does not find surely enough, or not with a program that shows it: a weakness of
 # the machines, which the deep run does not forgive.
 TOO_RARE = {
@@ -51,7 +46,13 @@ TOO_RARE = {
     "a key's own code may call the queue in the midst of a put",
     "drain waits for what is delayed",
 }
-ALL = [*BUGS, *cells()] if DEEP else [bug for bug in BUGS[::7] if bug.what not in TOO_RARE]
+# A share of the overrides is planted in each quick run, the rest in the deep one; the cells of the
+# table are planted in every run of tests/conformance (test_table.py), too.
+QUICK = {bug.what for bug in BUGS[::7]} - TOO_RARE
+ALL = [
+    pytest.param(bug, id=bug.what, marks=[] if bug.what in QUICK else [pytest.mark.deep])
+    for bug in (*BUGS, *cells())
+]
 
 
 def find(machine: type[RuleBasedStateMachine]) -> tuple[int, BaseException]:
@@ -94,7 +95,7 @@ def run(program: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # broken indeed
-@pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.what)
+@pytest.mark.parametrize("bug", ALL)
 def test_broken(bug: Bug, record_property: Callable[[str, object], None]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         bug.plant(patch)
