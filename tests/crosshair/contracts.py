@@ -17,9 +17,15 @@ Node = module("_linkedlist").Node
 Machine = module("_machine").Machine
 
 
+def unlinked() -> Any:
+    node = Node()
+    node.list = None
+    return node
+
+
 def linked(size: int) -> tuple[Any, list[Any]]:
     """A list of so many nodes."""
-    nodes = [Node() for _ in range(size)]
+    nodes = [unlinked() for _ in range(size)]
     whole = LinkedList()
     for node in nodes:
         whole.link_last(node)
@@ -43,7 +49,7 @@ def link_first_comes_first(size: int) -> bool:
     post: __return__
     """
     whole, nodes = linked(size)
-    node = Node()
+    node = unlinked()
     whole.link_first(node)
     whole.check_invariants()
     return list(whole) == [node, *nodes]
