@@ -937,37 +937,3 @@ def _(o: Any, self: Any) -> Any:
 
 
 # -- the table: every cell with every other state, and with every effect that shows
-
-
-def cells() -> list[Bug]:
-    found: list[Bug] = []
-    table = pure().module("_table")
-    for state, moves in table.TABLE.items():
-        for event, move in moves.items():
-            wrong: list[tuple[str, Any]] = [
-                (field, to)
-                for field in ("next", "later")
-                if getattr(move, field) is not None  # else it leads nowhere
-                for to in table.TABLE
-                if to is not getattr(move, field)
-            ]
-            told = TOLD.get(event.split()[0], ())
-            shown = {effect.name if effect.name in told else "": effect for effect in table.Effect}
-            was = move.effect.name if move.effect.name in told else ""
-            wrong += [("effect", effect) for name, effect in shown.items() if name != was]
-            number = table.EVENTS.index(event)
-            found += [_cell(state, number, event, field, to) for field, to in wrong]
-    return found
-
-
-# The effects that an event tells apart; all others are names for the reader.
-TOLD = {"put": ("ADD", "REVISE", "REFUSE"), "ack": ("DROP",), "return": ("RETURN", "MERGE")}
-
-
-def _cell(state: Any, number: int, event: str, field: str, to: Any) -> Bug:
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        move = state.moves[number]
-        parts = {"effect": move.effect, "next": move.next, "later": move.later, field: to}
-        patch.setitem(state.moves, number, type(move)(*parts.values()))
-
-    return Bug(f"TABLE: {state.name}, {event}: {field} {to.name}", plant, M)

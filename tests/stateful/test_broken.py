@@ -14,7 +14,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from tests.stateful.broken import BUGS, Bug, cells, pure
+from tests.stateful.broken import BUGS, Bug, pure
 from tests.stateful.keys import Trouble
 from tests.stateful.schedules import SCENARIOS, explore
 from tests.subject import PACKAGE
@@ -46,12 +46,12 @@ TOO_RARE = {
     "a key's own code may call the queue in the midst of a put",
     "drain waits for what is delayed",
 }
-# A share of the overrides is planted in each quick run, the rest in the deep one; the cells of the
-# table are planted in every run of tests/conformance (test_table.py), too.
+# A share is planted in each quick run, the rest in the deep one. (The cells of the table are
+# planted in every run of tests/conformance: test_table.py.)
 QUICK = {bug.what for bug in BUGS[::7]} - TOO_RARE
 ALL = [
     pytest.param(bug, id=bug.what, marks=[] if bug.what in QUICK else [pytest.mark.deep])
-    for bug in (*BUGS, *cells())
+    for bug in BUGS
 ]
 
 
