@@ -155,12 +155,12 @@ def deep() -> str:
     minutes = round(sum(step["seconds"] for step in steps) / 60)
     record = "[record](source:docs/assurance/deep.toml)"
     lines = [
-        f"{minutes} minutes in all, two steps at a time, on {machines} ({record}).\n",
+        f"{minutes} minutes of steps, of which two ran at a time, on {machines} ({record}).\n",
         "| step | seconds | when and on what | what it said |",
         "| --- | ---: | --- | --- |",
     ]
     for step in steps:
-        commit = f"`{step['commit'][:10]}`" + ", changed since" * step["changed"]
+        commit = f"`{step['commit'][:7]}`" + ", changed since" * step["changed"]
         verdict = "" if step["passed"] else "**failed**: "
         said = verdict + _cell(step["said"])
         lines.append(

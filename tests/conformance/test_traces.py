@@ -32,10 +32,25 @@ def accept(record: Report, what: str, runs: Sequence[Recorder], unit: float = 1)
 def test_runs_are_accepted(record_property: Report) -> None:
     runs = [sources.of_the_machine(seed) for seed in range(40)]
     runs += [sources.of_the_queue(seed) for seed in range(10)]
+    runs.append(two_have_left())
     accept(record_property, "machine and queue", runs)
     met = {event.action for run in runs for event in run.events}
     assert met >= {"put", "get", "take", "resume", "cancel", "ack", "release", "extend", "refresh"}
     assert met >= {"discard", "join", "drain", "shutdown", "close", "time_out", *STEPS}
+
+
+def two_have_left() -> Recorder:
+    """What would have been given to one call, and then to another, is given to neither."""
+    machine: Any = module("_machine").Machine(None, 0)
+    recorder = Recorder(machine)
+    machine.put("c", 1, "update", 0, None, 0.0)
+    machine.get(None, 2, 0.0)
+    machine.put("b", 2, "update", 1, None, 0.0)
+    for call in (machine.take("b", None, 9, 0.0), machine.get(None, 9, 0.0)):
+        call.caller = sources.Gone()
+    assert machine.get(None, 9, 3.0)[0] == "c"  # which was leased; `b` has ripened
+    assert [event.action for event in recorder.events].count("gone") == 2
+    return recorder
 
 
 @pytest.mark.deep

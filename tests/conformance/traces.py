@@ -54,15 +54,16 @@ def in_order(events: Sequence[Event]) -> list[Event]:
     """As the specification has it: one event for each call, and what was not asked for left out.
 
     A call whose caller has left is noticed in the midst of the operation that would have served
-    it; it was cancelled before that, and before what is due was carried out.
+    it; it was cancelled before that, and before anything was due that is carried out now: when the
+    operation before it ended. (Another one may be noticed, too, which must not be offered it.)
     """
     calls: list[Event] = []
     for event in events:
         last = calls[-1] if calls else None
         if event.action == "gone":
-            calls.insert(
-                _start(calls, event.now), event._replace(action="cancel", detail="WAITING")
-            )
+            at = _start(calls, event.now)
+            left = calls[at - 1].now if at else event.now
+            calls.insert(at, event._replace(action="cancel", now=left, detail="WAITING"))
         elif event.action == "put" and last is not None and _carries_out(last, event, calls):
             calls[-1] = last._replace(version=event.version)
         else:
