@@ -1,6 +1,7 @@
 """`make bench`, it measures both builds on each Python, and says what came of it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ def bench(*arguments: str) -> tuple[int, str]:
     finished = subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},  # so that no name is divided
         capture_output=True,
         text=True,
         check=False,
