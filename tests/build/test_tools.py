@@ -39,7 +39,7 @@ def test_a_step_says_its_last_line(output: str, said: str) -> None:
 
 MAKEFILE = """\
 docs deep-spec:
-\t@echo $@ >> ran
+\t@echo $@ >> ran  # $(FRESH)
 \t@cat spec/model README.md; echo 'of "them" \\ all'
 fails:
 \t@echo $@ >> ran; false
@@ -96,7 +96,10 @@ def test_a_step_that_has_passed_is_not_run_again(tree: Tree) -> None:
     written = tree.record.read_text()
     assert tree.run(*BOTH) == []
     assert tree.record.read_text() == written
+    tree.patch.setenv("MAKEFLAGS", " -- FRESH=1")  # as `make deep FRESH=1` has it
     assert tree.run("--fresh", *BOTH) == BOTH
+    tree.patch.delenv("MAKEFLAGS")
+    assert tree.run(*BOTH) == []
 
 
 def test_a_record_says_what_was_found_and_on_what(tree: Tree) -> None:
