@@ -1,4 +1,4 @@
-"""Contracts that CrossHair confirms over all paths: of the list, and of short runs of the machine.
+"""Contracts that CrossHair confirms over all paths, of short runs of the machine.
 
 Arguments are small numbers, so that there are finitely many paths, and each is looked at. A driver
 of the machine makes the same steps on the model.
@@ -12,71 +12,7 @@ from typing import Any
 from tests.model.model import Model
 from tests.subject import module
 
-LinkedList = module("_linkedlist").LinkedList
-Node = module("_linkedlist").Node
 Machine = module("_machine").Machine
-
-
-def unlinked() -> Any:
-    node = Node()
-    node.list = None
-    return node
-
-
-def linked(size: int) -> tuple[Any, list[Any]]:
-    """A list of so many nodes."""
-    nodes = [unlinked() for _ in range(size)]
-    whole = LinkedList()
-    for node in nodes:
-        whole.link_last(node)
-    return whole, nodes
-
-
-def unlink_takes_out_one(size: int, index: int) -> bool:
-    """
-    pre: 0 <= index < size <= 4
-    post: __return__
-    """
-    whole, nodes = linked(size)
-    whole.unlink(nodes[index])
-    whole.check_invariants()
-    return list(whole) == nodes[:index] + nodes[index + 1 :] and nodes[index].list is None
-
-
-def link_first_comes_first(size: int) -> bool:
-    """
-    pre: 0 <= size <= 4
-    post: __return__
-    """
-    whole, nodes = linked(size)
-    node = unlinked()
-    whole.link_first(node)
-    whole.check_invariants()
-    return list(whole) == [node, *nodes]
-
-
-def double_links_are_refused(size: int, index: int, first: bool) -> bool:
-    """
-    pre: 0 <= index < size <= 3
-    post: __return__
-    """
-    whole, nodes = linked(size)
-    try:
-        (whole.link_first if first else whole.link_last)(nodes[index])
-    except RuntimeError:
-        return list(whole) == nodes
-    return False
-
-
-def clear_unlinks_all(size: int) -> bool:
-    """
-    pre: 0 <= size <= 4
-    post: __return__
-    """
-    whole, nodes = linked(size)
-    whole.clear()
-    whole.check_invariants()
-    return list(whole) == [] and all(node.list is None for node in nodes)
 
 
 def first_in_first_out(one: int, two: int, three: int) -> bool:

@@ -24,9 +24,8 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
+from tests.stateful.deadlines_mirror import DeadlinesMirror as D
 from tests.stateful.machine_mirror import MachineMirror as M
-from tests.stateful.parts_mirror import DeadlinesMirror as D
-from tests.stateful.parts_mirror import ListMirror as L
 from tests.stateful.queue_mirror import QueueMirror as Q
 from tests.subject import PACKAGE
 
@@ -67,7 +66,7 @@ class Bug:
 
 
 BUGS: list[Bug] = []
-FINDERS = {"Shell": Q, "LeasedKeyQueue": Q, "Jobs": Q, "LinkedList": L, "Deadlines": D}
+FINDERS = {"Shell": Q, "LeasedKeyQueue": Q, "Jobs": Q, "LinkedList": M, "Deadlines": D}
 
 
 def bug(where: str, what: str, machine: Machine | None = None, value: Any = None) -> Note:
@@ -797,11 +796,6 @@ def _(o: Any, self: Any, node: Any) -> None:
     neighbours = node.prev, node.next
     o(self, node)
     node.prev, node.next = neighbours
-
-
-@bug("LinkedList.unlink", "a node may be unlinked from a list that it is not in")
-def _(o: Any, self: Any, node: Any) -> None:
-    o(self if node.list is None else node.list, node)
 
 
 bug("_deadlines.IDLE_LANES", "every duration that was ever used keeps its lane", D, 999)(None)

@@ -1,4 +1,4 @@
-"""The linked list next to a plain list, and the deadlines next to a sorted one."""
+"""The deadlines next to a sorted list."""
 
 from __future__ import annotations
 
@@ -11,98 +11,6 @@ from hypothesis.stateful import invariant, rule
 from tests import subject
 from tests.stateful.mirror import CENSUS, Counted, outcome, picks
 
-
-class Part(Counted):
-    """A part under test, which notes each step as a line of a program."""
-
-    package: ClassVar[Any] = subject
-    lines: list[str]
-
-    def program(self) -> str:
-        return "\n".join(self.lines)
-
-    def require(self, true: bool, line: str) -> None:
-        if not true:
-            raise AssertionError("\n".join(["this does not hold:", "", *self.lines, line]))
-        self.lines.append(line)
-
-    def refuse(self, error: BaseException | None, call: str) -> None:
-        line = f"try:\n    {call}\nexcept RuntimeError:\n    pass\nelse:\n    assert False"
-        self.require(isinstance(error, RuntimeError), line)
-
-
-class ListMirror(Part):
-    """Two lists and the nodes between them: a node is in one at most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.module = self.package.module("_linkedlist")
-        self.lists = [self.module.LinkedList(), self.module.LinkedList()]
-        self.twins: list[list[Any]] = [[], []]
-        self.nodes: list[Any] = []
-        self.lines = [
-            f"from {self.package.PACKAGE}._linkedlist import LinkedList, Node",
-            "lists, nodes = [LinkedList(), LinkedList()], []",
-        ]
-
-    @rule(
-        which=st.integers(0, 1),
-        method=st.sampled_from(["link_last", "link_first", "unlink", "link_last", "unlink"]),
-        pick=picks,
-    )
-    def link_or_unlink(self, which: int, method: str, pick: int) -> None:
-        """A node that is not where it should be is refused, and nothing changes."""
-        CENSUS[f"list: {method}"] += 1
-        if not self.nodes or pick == 9:
-            node = self.module.Node()
-            node.list = node.prev = node.next = None
-            self.nodes.append(node)
-            self.lines.append("nodes.append(Node())")
-            self.lines.append("nodes[-1].list = nodes[-1].prev = nodes[-1].next = None")
-        number = pick % len(self.nodes)
-        node, twin = self.nodes[number], self.twins[which]
-        linked = twin if method == "unlink" else [*self.twins[0], *self.twins[1]]
-        error = outcome(getattr(self.lists[which], method), node).error
-        call = f"lists[{which}].{method}(nodes[{number}])"
-        if (node in linked) != (method == "unlink"):
-            CENSUS["list: refused"] += 1
-            self.refuse(error, call)
-            return
-        self.require(error is None, call)
-        if method == "unlink":
-            twin.remove(node)
-        else:
-            twin.insert(0 if method == "link_first" else len(twin), node)
-
-    @rule(which=st.integers(0, 1), really=picks)
-    def clear(self, which: int, really: int) -> None:
-        if really == 5:
-            CENSUS["list: clear"] += 1
-            self.lists[which].clear()
-            self.lines.append(f"lists[{which}].clear()")
-            self.twins[which].clear()
-
-    @invariant()
-    def agree(self) -> None:
-        for index, (linked, twin) in enumerate(zip(self.lists, self.twins, strict=True)):
-            order = [self.nodes.index(node) for node in twin]
-            shown = f"assert [nodes.index(node) for node in lists[{index}]] == {order}"
-            self.require([*linked] == twin, shown)
-            line = f"assert [n.prev for n in lists[{index}]] == [None, *lists[{index}]][:-1]"
-            self.require([node.prev for node in twin] == [None, *twin][:-1], line)
-            line = f"assert [n.next for n in lists[{index}]] == [*lists[{index}], None][1:]"
-            self.require([node.next for node in twin] == [*twin, None][1:], line)
-            health = outcome(linked.check_invariants)
-            self.require(health.error is None, f"lists[{index}].check_invariants()")
-        for index, node in enumerate(self.nodes):
-            alone = node not in self.twins[0] and node not in self.twins[1]
-            line = (
-                f"assert nodes[{index}].list is nodes[{index}].next is nodes[{index}].prev is None"
-            )
-            if alone:
-                self.require((node.list, node.prev, node.next) == (None, None, None), line)
-
-
 # Something that can fall due, as the program that is printed has it too.
 NUMBERED = """\
 class Numbered(Deadline):
@@ -114,8 +22,11 @@ class Numbered(Deadline):
 """
 
 
-class DeadlinesMirror(Part):
+class DeadlinesMirror(Counted):
     """Set, drop and meet deadlines of many durations, on a clock that stands or goes on."""
+
+    package: ClassVar[Any] = subject
+    lines: list[str]  # each step as a line of a program
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,6 +49,18 @@ class DeadlinesMirror(Part):
         ]
 
     # More durations than lanes are kept idle, so that lanes are swept out.
+    def program(self) -> str:
+        return "\n".join(self.lines)
+
+    def require(self, true: bool, line: str) -> None:
+        if not true:
+            raise AssertionError("\n".join(["this does not hold:", "", *self.lines, line]))
+        self.lines.append(line)
+
+    def refuse(self, error: BaseException | None, call: str) -> None:
+        line = f"try:\n    {call}\nexcept RuntimeError:\n    pass\nelse:\n    assert False"
+        self.require(isinstance(error, RuntimeError), line)
+
     @rule(
         duration=st.integers(1, 60) | st.sampled_from([1, 2, 3, inf]),
         rank=st.integers(0, 1),
