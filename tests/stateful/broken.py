@@ -365,9 +365,11 @@ bug("Moves._end", "a second ack does not say that it is the second")(_stood("ACK
 bug("Moves._end", "an expired lease is no LeaseExpiredError")(_stood("EXPIRED"))
 
 
-@bug("KeyMap.same", "a lease rebuilt with another key is taken")
-def _(_o: Any, *_given: Any) -> bool:
-    return True
+@bug("Inspection._rebuilt", "a lease rebuilt with another key is taken")
+def _(o: Any, self: Any, lease: Any) -> Any:
+    number = self._issuer.number(lease.token)
+    alike = (grant for grant in self._grants if grant.number == number and grant.waiter is None)
+    return next(alike, None) or o(self, lease)
 
 
 @bug("Inspection._rebuilt", "a lease that is rebuilt early is taken for one that is reserved")
@@ -408,7 +410,7 @@ def _(o: Any, self: Any, grant: Any, standing: Any) -> Any:
     return value
 
 
-@bug("Moves.__del__", "a queue that is dropped keeps its values")
+@bug("Phases.__del__", "a queue that is dropped keeps its values")
 def _(_o: Any, _self: Any) -> None:
     pass
 

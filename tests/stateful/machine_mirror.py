@@ -181,6 +181,11 @@ class MachineMirror(Mirror):
             self.run_out()
             return
         del self.machine
-        names = ["machine", *(one.name for one in self.leases), *(one.name for one in self.calls)]
+        names = [
+            "machine",
+            "shown",
+            *(one.name for one in self.leases),
+            *(one.name for one in self.calls),
+        ]
         self.execute(" = ".join([*names, "None"]))
         self.expect_alive([])
