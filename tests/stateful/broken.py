@@ -766,13 +766,6 @@ bug("Shell._put", "what a put sets going is told by the next operation only")(_u
 bug("Shell.extend_nowait", "an extension is told by the next operation only")(_undelivered)
 
 
-@bug("Machine.take", "values end before the caller's future is in place", Q)
-def _(o: Any, self: Any, *given: Any) -> Any:
-    result = o(self, *given)
-    self.outbox.dropped.clear()
-    return result
-
-
 @bug("Machine._resume_put", "a delay is counted from the start of the loop's clock", Q)
 def _(o: Any, self: Any, waiter: Any, _now: float) -> None:
     o(self, waiter, 0.0)
