@@ -86,9 +86,9 @@ lint: $(TEST)  # style and likely mistakes
 types: $(TEST)  # mypy --strict, but for what needs the packages of the deep run
 	@$(BIN)/mypy --exclude 'docs/_ext/directives'
 
-# uvloop on the newest Python and in the deep run alone: it doubles the tests of jobs.
+# uvloop, which doubles the tests of jobs, and observers on the newest Python and in the deep run alone.
 unit-others: $(TEST)  # the unit tests on the other Pythons of the machine
-	@$(ON) others -- pytest $(UNIT) -k 'not uvloop' -q $(XDIST)
+	@$(ON) others -- pytest tests/unit tests/jobs -k 'not uvloop' -q $(XDIST)
 
 compiled: $(TEST)  # the unit tests and the machines on extension modules, on the newest Python
 	@$(ON) --build checked newest -- pytest $(UNIT) tests/build/test_import.py -k 'not uvloop' \
