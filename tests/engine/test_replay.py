@@ -53,7 +53,7 @@ def test_a_part_with_long_values(server: Server, record_property: Report) -> Non
         strangers: Any = None
 
     model = graph.load("MCdump_stop")
-    count = replay(Engine, model, share=15)
+    count = replay(Engine, model, share=5)
     wire.socket.close()
     record_property("replay", f"long values     server   {count}")
     assert count.transitions == sum(step.label is not REFUSED for step in model.steps)
