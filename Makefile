@@ -45,7 +45,7 @@ run: $(TEST)  ## index a tree with workers that fail on purpose (DIR=folder, ENG
 test: $(TEST)  ## check everything, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
 
-deep: $(DEEP)  ## check it all, in two to three hours, but what has passed unchanged (FRESH=1: all)
+deep: $(DEEP)  ## check it all, for a night, but for what has passed unchanged (FRESH=1: all)
 	@CI=true $(BIN)/python -m tools.steps --record docs/assurance/deep.toml $(FRESH:%=--fresh) \
 		$(or $(STEP),$(DEEP_STEPS) --alone bench)
 
