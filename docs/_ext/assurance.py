@@ -166,6 +166,11 @@ def deep() -> str:
         lines.append(
             f"| {step['target']} | {step['seconds']:,} | {step['date']} {commit} | {said} |"
         )
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (wanted,) = re.findall(r"^DEEP_STEPS := (.*)", makefile, re.MULTILINE)
+    done = {step["target"] for step in steps}
+    if lacking := [name for name in [*wanted.split(), "bench"] if name not in done]:
+        lines.append(f"\nNot recorded yet: {', '.join(f'`{name}`' for name in lacking)}.")
     return "\n".join(lines)
 
 
