@@ -673,7 +673,7 @@ class EngineQueue(Session, Jobs, Generic[K, V]):
         return int((await self._do("inflight_size"))[1])
 
     async def stats(self) -> Stats:
-        """As `LeasedKeyQueue.stats`, of the whole queue, whoever did it; it has to be awaited.
+        """As ``LeasedKeyQueue.stats``, of the whole queue, whoever did it; it has to be awaited.
 
         A lease that ended with its client counts as a release if that left, and as an expiry if it
         was taken for dead. The ages are exact: an item that came back to the front is as old as its
