@@ -197,11 +197,11 @@ async def test_a_worker_that_hangs_does_not_keep_the_server(
 
 
 def test_ctrl_c_ends_it_though_the_workers_do_not() -> None:
-    program = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert program.stdout is not None
-    assert program.stdout.readline() == "at work\n"
-    program.send_signal(signal.SIGINT)
-    _, errors = program.communicate(timeout=20)
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "at work\n"
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=20)
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
