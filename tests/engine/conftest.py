@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.engine import server as servers
-from tests.engine.server import Server
+from tests.engine.server import Cluster, Server
 
 Start: TypeAlias = Callable[[Server], Server]
 NAMES = count(1)
@@ -19,6 +19,13 @@ NAMES = count(1)
 def server() -> Iterator[Server]:
     """For all tests that leave it as it was; each has a queue of its own."""
     with servers.plain() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Three nodes, of which a test may do with each what it likes."""
+    with Cluster() as running:
         yield running
 
 

@@ -487,6 +487,18 @@ class _Told:
         self.owner = owner
 
 
+class Bytes:
+    """Keys that are no texts."""
+
+    tag = b"B"
+
+    def encode(self, thing: bytes) -> bytes:
+        return thing
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
 def local_queue(
     engine: Engine | None = None, travel: Callable[[], float] = lambda: 0, **options: Any
 ) -> EngineQueue[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.local import Engine, LocalStore, local_queue
+from tests.engine.local import Bytes, Engine, LocalStore, local_queue
 from tests.subject import (
     InvalidLeaseError,
     KeyAlreadyInFlightError,
@@ -688,15 +688,6 @@ async def test_what_cannot_be_decoded_is_not_lost() -> None:
 
         def decode(self, data: bytes) -> Any:
             raise NotImplementedError
-
-    class Bytes:
-        tag = b"b"
-
-        def encode(self, thing: bytes) -> bytes:
-            return thing
-
-        def decode(self, data: bytes) -> bytes:
-            return data
 
     engine = Engine()
     queue = local_queue(engine)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine import server as servers
 from tests.engine.conftest import Start
+from tests.engine.local import Bytes
 from tests.engine.server import PATIENCE, Cluster, Server, until
 from tests.subject import PACKAGE, module
 
@@ -21,18 +22,6 @@ else:
     Queue = module("redis").RedisLeasedKeyQueue
     top = module("top")
     EndedError, SourceError, source_of = top.EndedError, top.SourceError, top.source_of
-
-
-class Bytes:
-    """Keys that are no texts."""
-
-    tag = b"B"
-
-    def encode(self, thing: bytes) -> bytes:
-        return thing
-
-    def decode(self, data: bytes) -> bytes:
-        return data
 
 
 async def test_a_frame_has_sizes_ages_calls_and_clients(server: Server, name: str) -> None:
@@ -142,21 +131,17 @@ async def test_a_server_that_goes_away_and_comes_back_is_waited_for(
     await source.close()
 
 
-async def test_queues_of_a_cluster_are_found_from_any_node(name: str) -> None:
-    cluster = await asyncio.to_thread(Cluster().__enter__)
-    try:
-        names = tuple(f"{name}-{number}" for number in range(4))
-        for one in names:
-            async with Queue[str, int](cluster.url, one) as queue:
-                await queue.put("a", 1)
-        assert len({cluster.owner(cluster.slot(f"lkq:{{{one}}}")) for one in names}) > 1
-        source = source_of(cluster.nodes[2].url, names)
-        for _ in range(2):
-            seen = (await source.frame(5)).queues
-            assert [(one.name, one.stats.available) for one in seen] == [(one, 1) for one in names]
-        await source.close()
-    finally:
-        await asyncio.to_thread(cluster.__exit__)
+async def test_queues_of_a_cluster_are_found_from_any_node(cluster: Cluster, name: str) -> None:
+    names = tuple(f"{name}-{number}" for number in range(4))
+    for one in names:
+        async with Queue[str, int](cluster.url, one) as queue:
+            await queue.put("a", 1)
+    assert len({cluster.owner(cluster.slot(f"lkq:{{{one}}}")) for one in names}) > 1
+    source = source_of(cluster.nodes[2].url, names)
+    for _ in range(2):
+        seen = (await source.frame(5)).queues
+        assert [(one.name, one.stats.available) for one in seen] == [(one, 1) for one in names]
+    await source.close()
 
 
 async def test_what_cannot_be_seen_is_said(server: Server, name: str) -> None:

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from tests.engine import server as servers
 from tests.engine.conftest import Start
-from tests.engine.server import PATIENCE, Server, until
+from tests.engine.server import PATIENCE, Cluster, Server, until
 from tests.subject import QueueClosedError, module
 from tools.server import free_port
 
@@ -251,27 +251,26 @@ async def test_the_old_connection_is_ended_before_the_new_one_is_used(
         assert queue._store.connects == 2
 
 
-async def test_queues_of_a_cluster_are_found_by_any_of_its_nodes() -> None:
+async def test_queues_of_a_cluster_are_found_by_any_of_its_nodes(cluster: Cluster) -> None:
     """By a client of redis-py that knows one of them, and by the URL of one."""
-    with servers.Cluster() as nodes:
-        known = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", nodes.url.rpartition(":")[2])])
-        for number in range(6):
-            async with Queue(known, f"{number}") as here, Queue(nodes.url, f"{number}") as there:
-                getting = asyncio.create_task(there.get())
-                while (await here._look()).waiting != 1:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-                await here.put("key", number)
-                assert (await getting)[1] == number
-        assert {node.ask("DBSIZE") > 0 for node in nodes.nodes} == {True}
-        # While the node that has a queue is gone, the others are asked; and it is found again.
-        async with Queue(known, "0", unavailable_timeout=PATIENCE) as queue:
-            await queue.start()
-            node = nodes.nodes[nodes.owner(nodes.slot("lkq:{0}"))]
-            await asyncio.to_thread(node.kill)
-            putting = asyncio.create_task(queue.put("more", 1))
-            await asyncio.sleep(0.5)
-            await asyncio.to_thread(node.start)
-            await putting
+    known = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", cluster.url.rpartition(":")[2])])
+    for number in range(6):
+        async with Queue(known, f"{number}") as here, Queue(cluster.url, f"{number}") as there:
+            getting = asyncio.create_task(there.get())
+            while (await here._look()).waiting != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await here.put("key", number)
+            assert (await getting)[1] == number
+    assert {node.ask("DBSIZE") > 0 for node in cluster.nodes} == {True}
+    # While the node that has a queue is gone, the others are asked; and it is found again.
+    async with Queue(known, "0", unavailable_timeout=PATIENCE) as queue:
+        await queue.start()
+        node = cluster.nodes[cluster.owner(cluster.slot("lkq:{0}"))]
+        await asyncio.to_thread(node.kill)
+        putting = asyncio.create_task(queue.put("more", 1))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(node.start)
+        await putting
 
 
 async def test_two_clients_load_the_machine_at_once(alone: Server, name: str) -> None:

@@ -123,14 +123,13 @@ def test_a_replica_has_what_the_server_has_until_it_is_promoted() -> None:
         replica.ask("SET", "key", "other")
 
 
-def test_a_cluster_of_three_moves_a_slot_with_what_is_in_it() -> None:
-    with Cluster() as cluster:
-        slot = cluster.slot("{tag}:key")
-        owner = cluster.owner(slot)
-        cluster.nodes[owner].ask("SET", "{tag}:key", "value")
-        other = (owner + 1) % 3
-        with pytest.raises(redis.ResponseError, match=r"MOVED|\d+ 127"):
-            cluster.nodes[other].ask("GET", "{tag}:key")
-        cluster.move(slot, other)
-        assert cluster.owner(slot) == other
-        assert cluster.nodes[other].ask("GET", "{tag}:key") == b"value"
+def test_a_cluster_of_three_moves_a_slot_with_what_is_in_it(cluster: Cluster) -> None:
+    slot = cluster.slot("{tag}:key")
+    owner = cluster.owner(slot)
+    cluster.nodes[owner].ask("SET", "{tag}:key", "value")
+    other = (owner + 1) % 3
+    with pytest.raises(redis.ResponseError, match=r"MOVED|\d+ 127"):
+        cluster.nodes[other].ask("GET", "{tag}:key")
+    cluster.move(slot, other)
+    assert cluster.owner(slot) == other
+    assert cluster.nodes[other].ask("GET", "{tag}:key") == b"value"

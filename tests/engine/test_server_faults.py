@@ -424,103 +424,91 @@ async def test_a_client_that_does_not_listen_is_cut_off_and_hears_of_everything(
 # -- a cluster -------------------------------------------------------------------------------------
 
 
-async def test_a_slot_that_moves_under_traffic_loses_and_doubles_nothing(name: str) -> None:
+async def test_a_slot_that_moves_under_traffic_loses_and_doubles_nothing(
+    cluster: Cluster, name: str
+) -> None:
     traffic = Traffic()
-    cluster = await asyncio.to_thread(Cluster().__enter__)
-    try:
-        slot = cluster.slot(f"lkq:{{{name}}}")
-        async with cluster_queue(cluster, name) as puts, cluster_queue(cluster, name) as gets:
+    slot = cluster.slot(f"lkq:{{{name}}}")
+    async with cluster_queue(cluster, name) as puts, cluster_queue(cluster, name) as gets:
 
-            async def move() -> None:
-                for _ in range(3):
-                    await traffic.progress(50)
-                    await asyncio.to_thread(cluster.move, slot, (cluster.owner(slot) + 1) % 3)
+        async def move() -> None:
+            for _ in range(3):
+                await traffic.progress(50)
+                await asyncio.to_thread(cluster.move, slot, (cluster.owner(slot) + 1) % 3)
 
-            async with asyncio.TaskGroup() as group:
-                moving = group.create_task(move())
-                await traffic.run(puts, gets, lambda: not moving.done())
-        traffic.assert_exactly_once()
-    finally:
-        await asyncio.to_thread(cluster.__exit__)
+        async with asyncio.TaskGroup() as group:
+            moving = group.create_task(move())
+            await traffic.run(puts, gets, lambda: not moving.done())
+    traffic.assert_exactly_once()
 
 
-async def test_queues_of_a_cluster_are_spread_over_its_nodes_and_each_is_whole(name: str) -> None:
-    cluster = await asyncio.to_thread(Cluster().__enter__)
-    try:
-        owners = set()
-        for number in range(6):
-            one = f"{name}-{number}"
-            owners.add(cluster.owner(cluster.slot(f"lkq:{{{one}}}")))
-            async with cluster_queue(cluster, one) as puts, cluster_queue(cluster, one) as gets:
-                getting = asyncio.create_task(gets.get())
-                await waiting(puts, 1)
-                await puts.put("key", number)
-                _, value, lease = await within(PATIENCE, getting)
-                assert value == number
-                await gets.ack(lease)
-        assert len(owners) > 1
-    finally:
-        await asyncio.to_thread(cluster.__exit__)
+async def test_queues_of_a_cluster_are_spread_over_its_nodes_and_each_is_whole(
+    cluster: Cluster, name: str
+) -> None:
+    owners = set()
+    for number in range(6):
+        one = f"{name}-{number}"
+        owners.add(cluster.owner(cluster.slot(f"lkq:{{{one}}}")))
+        async with cluster_queue(cluster, one) as puts, cluster_queue(cluster, one) as gets:
+            getting = asyncio.create_task(gets.get())
+            await waiting(puts, 1)
+            await puts.put("key", number)
+            _, value, lease = await within(PATIENCE, getting)
+            assert value == number
+            await gets.ack(lease)
+    assert len(owners) > 1
 
 
-async def test_a_queue_in_the_midst_of_its_move_is_waited_for(name: str) -> None:
+async def test_a_queue_in_the_midst_of_its_move_is_waited_for(cluster: Cluster, name: str) -> None:
     """ASK: it is answered as long as the slot moves. Half a queue is nowhere asked for anything."""
-    cluster = await asyncio.to_thread(Cluster().__enter__)
-    try:
-        slot = cluster.slot(f"lkq:{{{name}}}")
-        origin, target = cluster.owner(slot), (cluster.owner(slot) + 1) % 3
-        async with cluster_queue(cluster, name) as queue:
-            await queue.put("a", 1)
-            _, _, lease = await queue.get()
+    slot = cluster.slot(f"lkq:{{{name}}}")
+    origin, target = cluster.owner(slot), (cluster.owner(slot) + 1) % 3
+    async with cluster_queue(cluster, name) as queue:
+        await queue.put("a", 1)
+        _, _, lease = await queue.get()
+        getting = asyncio.create_task(queue.get())
+        await waiting(queue, 1)
+        for moves in (False, True):  # at first the move is called off
+            cluster.begin_move(slot, target)
+            calls = [queue.put(f"{moves}", 2), queue.extend(lease)]
+            under_way = [asyncio.create_task(call) for call in calls]
+            await until(lambda: refused(cluster.nodes[origin], "ASK"))
+            await asyncio.sleep(0.3)
+            assert not any(task.done() for task in [*under_way, getting])
+            if moves:
+                await asyncio.to_thread(cluster.move, slot, target)
+            else:
+                cluster.call_off(slot)
+            await within(PATIENCE, asyncio.gather(*under_way))
+            _, value, other = await within(PATIENCE, getting)
+            assert value == 2
+            await queue.ack(other)
             getting = asyncio.create_task(queue.get())
             await waiting(queue, 1)
-            for moves in (False, True):  # at first the move is called off
-                cluster.begin_move(slot, target)
-                calls = [queue.put(f"{moves}", 2), queue.extend(lease)]
-                under_way = [asyncio.create_task(call) for call in calls]
-                await until(lambda: refused(cluster.nodes[origin], "ASK"))
-                await asyncio.sleep(0.3)
-                assert not any(task.done() for task in [*under_way, getting])
-                if moves:
-                    await asyncio.to_thread(cluster.move, slot, target)
-                else:
-                    cluster.call_off(slot)
-                await within(PATIENCE, asyncio.gather(*under_way))
-                _, value, other = await within(PATIENCE, getting)
-                assert value == 2
-                await queue.ack(other)
-                getting = asyncio.create_task(queue.get())
-                await waiting(queue, 1)
-                cluster.nodes[origin].ask("CONFIG", "RESETSTAT")
-            assert cluster.owner(slot) == target
-            await queue.ack(lease)
-            getting.cancel()
-    finally:
-        await asyncio.to_thread(cluster.__exit__)
+            cluster.nodes[origin].ask("CONFIG", "RESETSTAT")
+        assert cluster.owner(slot) == target
+        await queue.ack(lease)
+        getting.cancel()
 
 
-async def test_a_cluster_that_is_down_is_waited_for(name: str) -> None:
-    cluster = await asyncio.to_thread(Cluster().__enter__)
-    try:
-        slot = cluster.slot(f"lkq:{{{name}}}")
-        node = cluster.nodes[cluster.owner(slot)]
-        async with cluster_queue(cluster, name) as queue:
-            await queue.put("a", 1)
-            getting = asyncio.create_task(queue.take("b"))
-            await waiting(queue, 1)
-            besides = (slot - 1, slot + 1)
-            lost = next(other for other in besides if cluster.nodes[cluster.owner(other)] is node)
-            node.ask("CLUSTER", "DELSLOTS", lost)  # of which nobody takes care now
-            await until(lambda: b"cluster_state:fail" in node.ask("CLUSTER", "INFO"))
-            putting = asyncio.create_task(queue.put("b", 2))
-            await until(lambda: refused(node, "CLUSTERDOWN"))
-            assert not putting.done()
-            node.ask("CLUSTER", "ADDSLOTS", lost)
-            await within(PATIENCE, putting)
-            assert (await within(PATIENCE, getting))[1] == 2
-            assert await queue.available_keys() == {"a"}
-    finally:
-        await asyncio.to_thread(cluster.__exit__)
+async def test_a_cluster_that_is_down_is_waited_for(cluster: Cluster, name: str) -> None:
+    slot = cluster.slot(f"lkq:{{{name}}}")
+    node = cluster.nodes[cluster.owner(slot)]
+    async with cluster_queue(cluster, name) as queue:
+        await queue.put("a", 1)
+        getting = asyncio.create_task(queue.take("b"))
+        await waiting(queue, 1)
+        besides = (slot - 1, slot + 1)
+        lost = next(other for other in besides if cluster.nodes[cluster.owner(other)] is node)
+        node.ask("CLUSTER", "DELSLOTS", lost)  # of which nobody takes care now
+        await until(lambda: b"cluster_state:fail" in node.ask("CLUSTER", "INFO"))
+        putting = asyncio.create_task(queue.put("b", 2))
+        await until(lambda: refused(node, "CLUSTERDOWN"))
+        assert not putting.done()
+        node.ask("CLUSTER", "ADDSLOTS", lost)
+        await within(PATIENCE, putting)
+        assert (await within(PATIENCE, getting))[1] == 2
+        assert await queue.available_keys() == {"a"}
 
 
 @asynccontextmanager
