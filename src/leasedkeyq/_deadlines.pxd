@@ -5,7 +5,6 @@ from ._linkedlist cimport LinkedList, Node
 cdef double inf
 
 
-
 cdef class Deadline(Node):
     cdef public double time
 

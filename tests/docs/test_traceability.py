@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from docs._ext import assurance, sources
+from tools.record import Record, Step
 
 RULES = assurance.rules()
 
@@ -77,3 +82,23 @@ def test_claims_are_found_wherever_a_marker_may_stand() -> None:
         "TestGroup::test_two": ["ALL-1", "GROUP-1", "TWO-1"],
         "test_three": ["ALL-1"],
     }
+
+
+def test_the_record_of_the_deep_run_says_what_failed_and_what_was_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assurance, "DEEP", tmp_path / "deep.toml")
+    assert assurance.deep() == "No deep run has been recorded on this version yet."
+    record = Record(assurance.DEEP)
+    record.write(Step("crosshair", 0, 60, "8 passed"), "")
+    record.write(Step("lint", 1, 60, "1 error"), "")
+    about, *table, lacking = assurance.deep().splitlines()
+    assert about.startswith("2 minutes of steps")
+    assert [row.rpartition(" | ")[2] for row in table[3:5]] == [
+        "8 passed |",
+        "**failed**: 1 error |",
+    ]
+    assert "`deep-spec`, `mutants`" in lacking
+    assert lacking.endswith("`bench`.")
+    assert "crosshair" not in lacking
+    assert "lint" not in lacking

@@ -201,3 +201,28 @@ async def test_whoever_looks_asks_for_the_numbers_of_the_rest() -> None:
         await queue.get()
     assert (await queue.stats()).in_flight == 0
     await queue.close()
+
+
+async def test_whoever_looks_forgets_what_has_ended() -> None:
+    """Otherwise every look asked about all that had ever been."""
+    engine = Engine()
+    queue = local_queue(engine)
+    for key in "abcde":
+        await queue.put(key, 1)
+    leases = [(await queue.get(lease_timeout=60))[2] for _ in range(5)]
+    asked: list[int] = []
+
+    async def ask(op: str, *args: Any) -> Any:
+        if op == "stats":
+            asked.append(len(args) - 1)
+        return await queue._do(op, *args)
+
+    looking = Looking(ask)
+    assert [one.key for one in (await looking.look(2)).held] == [b"a", b"b"]
+    for left, lease in enumerate(leases[:3]):
+        await queue.ack(lease)
+        await looking.look(1)
+        asked.clear()
+        await looking.look(1)
+        assert asked == [4 - left]
+    await queue.close_for_all()

@@ -32,7 +32,7 @@ from tests.unit.steps import (
     snapshot,
     state,
 )
-from tests.virtual import VirtualLoop, run, running
+from tests.virtual import VirtualLoop, jump, run, running, ticks
 
 # -- lifecycle ---------------------------------------------------------------------------
 
@@ -417,6 +417,57 @@ async def test_an_operation_reads_the_clock_once(monkeypatch: pytest.MonkeyPatch
         reads = 0
         await call()
         assert reads <= 1
+
+
+async def get_one_too_many(queue: LeasedKeyQueue[str, int], _: Lease[str]) -> None:
+    await queue.get()
+    await queue.get(5)
+
+
+async def put_one_too_many(queue: LeasedKeyQueue[str, int], _: Lease[str]) -> None:
+    await queue.put("b", 1)
+    await queue.put("c", 1, timeout=5)
+
+
+@pytest.mark.req("CLOCK-2", "DELAY-1", "WAIT-9")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda queue, _: queue.get(lease_timeout=5),
+        lambda queue, _: queue.take("a", lease_timeout=5),
+        lambda queue, lease: queue.extend(lease, 5),
+        lambda queue, lease: queue.release(lease, delay=5),
+        lambda queue, _: queue.put("b", 1, delay=5),
+        put_one_too_many,
+        get_one_too_many,
+        lambda queue, _: queue.take("c", 5),
+        lambda queue, _: queue.join(5),
+    ],
+    ids=[
+        "get",
+        "take",
+        "extend",
+        "release",
+        "put later",
+        "put in time",
+        "get in time",
+        "take in time",
+        "join",
+    ],
+)
+async def test_a_duration_counts_from_its_call_though_nothing_had_to_read_the_clock_before(
+    call: Callable[[LeasedKeyQueue[str, int], Lease[str]], Coroutine[Any, Any, object]],
+) -> None:
+    queue = LeasedKeyQueue[str, int](maxsize=3)
+    lease = await put_leased(queue, "x", 1)
+    await queue.put("a", 1)
+    jump(100)
+    called = asyncio.create_task(call(queue, lease))
+    await ticks(2)
+    waiting = await blocked(queue.take("never"))  # for whose sake there is a timer
+    assert running().timers() == [running().time() + 5]
+    called.cancel()
+    waiting.cancel()
 
 
 # -- output ------------------------------------------------------------------------------

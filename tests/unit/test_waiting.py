@@ -192,16 +192,21 @@ async def test_put_treats_a_reserved_key_as_one_in_flight(policy: str) -> None:
 
 
 @pytest.mark.req("WAIT-5")
+@pytest.mark.parametrize(("default", "own"), [(10, None), (None, 10)])
 @pytest.mark.parametrize("wait", ["get", "take"])
-async def test_the_clock_of_a_lease_starts_when_the_call_resumes(wait: str) -> None:
+async def test_the_clock_of_a_lease_starts_when_the_call_resumes(
+    wait: str, default: float | None, own: float | None
+) -> None:
     """kombu#337, celery#2481."""
-    queue = LeasedKeyQueue[str, int](default_lease_timeout=10)
-    waiting = await blocked(queue.get() if wait == "get" else queue.take("k"))
+    queue = LeasedKeyQueue[str, int](default_lease_timeout=default)
+    waiting = await blocked(
+        queue.get(lease_timeout=own) if wait == "get" else queue.take("k", lease_timeout=own)
+    )
     await queue.put("k", 1)
     jump(25)  # the loop is blocked for longer than the lease is to last
     granted = (await waiting)[2]
     await asyncio.sleep(10 - TICK)
-    await queue.extend(granted)
+    await queue.extend(granted, own)
     await asyncio.sleep(10)
     with pytest.raises(LeaseExpiredError):
         await queue.ack(granted)
