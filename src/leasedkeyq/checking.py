@@ -319,12 +319,9 @@ class Follower(_model.Model):
     def restore(self, head: Line) -> None:
         """Go on from a state."""
 
-        def number(value: Any) -> float:
-            return float(value)
-
         def copies(name: str) -> Iterator[tuple[str, _model.Copy]]:
             for key, version, attempts, *time in head[name]:
-                due = number(time[0]) if time else -inf
+                due = float(time[0]) if time else _model.AT_ONCE
                 yield key, _model.Copy(key, None, version, due, attempts)
 
         self.phase, self.puts = head["phase"], head["puts"]
@@ -337,15 +334,15 @@ class Follower(_model.Model):
         durations = dict(map(tuple, head["durations"]))
         for lease, key, version, attempts, ticket, deadline in head["flight"]:
             copy = _model.Copy(key, None, version, attempts=attempts)
-            duration = number(durations.get(lease, "inf"))
-            grant = _model.Grant(_model.Lease(lease, key), copy, duration, ticket, number(deadline))
+            duration = float(durations.get(lease, "inf"))
+            grant = _model.Grant(_model.Lease(lease, key), copy, duration, ticket, float(deadline))
             self.grants[lease] = reserved[ticket] = grant
-        until = {ticket: number(deadline) for ticket, _, _, deadline in head["waiting"]}
+        until = {ticket: float(deadline) for ticket, _, _, deadline in head["waiting"]}
         for call in head["calls"]:
             ticket, kind, key = call["ticket"], call["action"], call.get("key")
-            asks: Any = (None, call["policy"], number(call["delay"])) if kind == "put" else None
+            asks: Any = (None, call["policy"], float(call["delay"])) if kind == "put" else None
             if kind in ("get", "take"):
-                asks = number(call["duration"])
+                asks = float(call["duration"])
             waiter = _model.Waiter(ticket, kind, until.get(ticket, inf), key, asks)
             if ticket in head["slots"]:
                 waiter.outcome = "RESERVED"
