@@ -173,7 +173,7 @@ class MachineMirror(Mirror):
         if len({*self.woken}) < len(self.woken):
             self.fail("a call was woken twice", "assert len({*woken}) == len(woken), woken")
 
-    def teardown(self) -> None:
+    def finish(self) -> None:
         """A machine that is dropped keeps nothing."""
         if self.failed:
             return

@@ -6,6 +6,7 @@ down, so that the notes of a failure are a program that fails in the same way.
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections import Counter
 from collections.abc import Callable
@@ -218,8 +219,19 @@ class Mirror(Counted):
         Trouble.disarm()
         Trouble.package = self.package.PACKAGE
         Value.made = WeakSet()
+        gc.disable()  # else what an earlier run has left behind may end in the midst of this one
+
+    def teardown(self) -> None:
+        try:
+            self.finish()
+        finally:
+            gc.enable()
 
     # -- what a subclass provides
+
+    def finish(self) -> None:
+        """Make an end of the queue, and see that nothing is left of it."""
+        raise NotImplementedError
 
     def open(self, arguments: str) -> None:
         """Make the queue, and a lease of another one."""

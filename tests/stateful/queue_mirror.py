@@ -307,7 +307,7 @@ class QueueMirror(Mirror):
             line = f"assert len(unfinished()) == {len(waiting)}, unfinished()"
             self.fail(f"{self.loop.unfinished()} where {len(waiting)} calls wait", line)
 
-    def teardown(self) -> None:
+    def finish(self) -> None:
         """Nothing is left of a queue that was closed."""
         try:
             if not self.failed:

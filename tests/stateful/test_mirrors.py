@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests import subject
 from tests.stateful.deadlines_mirror import DeadlinesMirror
 from tests.stateful.machine_mirror import MachineMirror
-from tests.stateful.mirror import RARE, operations, used
+from tests.stateful.mirror import RARE, Mirror, operations, used
 from tests.stateful.queue_mirror import QueueMirror
 
 
@@ -41,3 +43,19 @@ def test_queue(census: Counter[str]) -> None:
     run_state_machine_as_test(QueueMirror)
     assert used(census, "queue") >= operations(subject.LeasedKeyQueue) - ELSEWHERE
     assert_deep(census)
+
+
+@pytest.mark.parametrize("machine", [MachineMirror, QueueMirror])
+def test_in_a_run_the_collector_has_no_turn(machine: type[Mirror]) -> None:
+    """It would end the values of earlier runs, here and there, and no failure could be repeated."""
+    turns: list[bool] = []
+
+    class Watched(machine):  # type: ignore[valid-type, misc]
+        def check_invariants(self, *arguments: object, **options: object) -> None:
+            turns.append(gc.isenabled())
+            super().check_invariants(*arguments, **options)
+
+    run_state_machine_as_test(Watched, settings=settings(max_examples=3, database=None))
+    assert turns
+    assert not any(turns)
+    assert gc.isenabled()
