@@ -131,8 +131,8 @@ spec-mutants: $(DEEP)  # does the specification notice when a rule of it is chan
 	@$(BIN)/python -m spec.mutants
 
 KEEP := 600
-mutants: $(DEEP)  # do the tests notice when the code is changed? (KEEP=600 drawn changes, SEED=)
-	@$(BIN)/python -m tests.mutation --keep $(KEEP) $(SEED:%=--seed %)
+mutants: $(DEEP)  # do the tests notice when the code is changed? (KEEP=600 drawn changes, SEED=, AGAIN=1)
+	@$(BIN)/python -m tests.mutation --keep $(KEEP) $(SEED:%=--seed %) $(AGAIN:%=--again)
 
 site: $(DEEP)  # build the manual: complete, no dead link, nothing from elsewhere
 	@$(BIN)/pytest tests/docs/site.py -q

@@ -35,7 +35,14 @@ INPUTS = {
 
 def digest(target: str) -> str:
     """Of what a step depends on: its commands, and the files and tools that they use."""
-    command = ["make", "--no-print-directory", "--dry-run", target, "FRESH="]  # it is the same step
+    command = [
+        "make",
+        "--no-print-directory",
+        "--dry-run",
+        target,
+        "FRESH=",
+        "AGAIN=",
+    ]  # it is the same step
     dry = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
     parts = {"commands": dry.stdout}
     paths = INPUTS.get(target, ALL)

@@ -1,11 +1,13 @@
 """Do the tests notice when the code is changed? (make mutants)
 
     python -m tests.mutation [--keep NUMBER] [--seed SEED]
+    python -m tests.mutation --again    count once more, when more has been explained
 
 cosmic-ray finds every place where a small change is possible; of these changes so many are drawn,
 by the seed. Each is made in a copy of the tree, and judged by the tests, two at a time (judge.py).
-What no test notices is shown, with the reason if it has been looked at (explained.toml). What is
-left without one may be so many only that of all changes surely fewer than MAY_SURVIVE go unseen.
+What no test notices is shown, with the reason if it has been looked at (explained.toml: for one
+change, or for whatever becomes of a line). What is left without one may be so many only that of all
+changes surely fewer than MAY_SURVIVE go unseen.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from tools.on import ROOT, git
 
 COPIES = [ROOT / ".venv" / "mutants" / name for name in ("one", "two")]
 CONFIG, SESSION = "tests/mutation/cosmic-ray.toml", "session.sqlite"
+DRAWN = ROOT / ".venv" / "mutants" / "drawn.txt"  # of how many, and by which seed
 EXPLAINED = Path(__file__).with_name("explained.toml")
 MAY_SURVIVE = 0.05
 
@@ -100,8 +103,14 @@ def changed_lines(diff: str) -> tuple[str, str]:
 
 
 def reasons() -> dict[tuple[str, str], str]:
+    """By the line before, and the line after; if that is empty, whatever it is."""
     entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("mutant", [])
-    return {(entry["before"], entry["after"]): entry["why"] for entry in entries}
+    return {(entry["before"], entry.get("after", "")): entry["why"] for entry in entries}
+
+
+def reason(diff: str, known: dict[tuple[str, str], str]) -> str:
+    before, after = changed_lines(diff)
+    return known.get((before, after)) or known.get((before, "")) or ""
 
 
 def run(copy: Path, *command: str) -> None:
@@ -125,15 +134,14 @@ def run(copy: Path, *command: str) -> None:
         raise SystemExit(f"{' '.join(command)}: {done.stdout}")
 
 
-def main() -> None:
-    parser = ArgumentParser(prog="tests.mutation")
-    parser.add_argument("--keep", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    options = parser.parse_args()
-    files = git("ls-files", "src", "tests", "spec", "tools", "pyproject.toml").splitlines()
+def sources() -> list[str]:
+    return git("ls-files", "src", "tests", "spec", "tools", "pyproject.toml").splitlines()
+
+
+def judged_anew(keep: int, seed: int) -> None:
     for copy in COPIES:  # cosmic-ray writes its changes into the files
         shutil.rmtree(copy, ignore_errors=True)
-        for name in files:
+        for name in sources():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
         (copy / "src" / "leasedkeyq" / "_queue.py").touch()  # known by all tests (judge.py)
@@ -142,25 +150,52 @@ def main() -> None:
     run(COPIES[0], "cosmic-ray", "baseline", CONFIG)
     shutil.copy(COPIES[0] / SESSION, COPIES[1])
     with use_db(COPIES[0] / SESSION) as session:
-        jobs, of = draw(session.pending_work_items, options.keep, options.seed)
+        jobs, of = draw(session.pending_work_items, keep, seed)
+    DRAWN.write_text(f"of {of:,} mutants (seed {seed})")
 
-    def judge(part: int) -> tuple[int, list[str]]:
+    def judge(part: int) -> None:
         with use_db(COPIES[part] / SESSION) as session:
             leave(session, {*jobs[part :: len(COPIES)]})
         run(COPIES[part], "cosmic-ray", "exec", CONFIG, SESSION)
-        with use_db(COPIES[part] / SESSION) as session:
-            return verdict(session)
 
     with ThreadPoolExecutor() as pool:
-        verdicts = [*pool.map(judge, range(len(COPIES)))]
-    judged = sum(count for count, _ in verdicts)
-    alive = [diff for _, diffs in verdicts for diff in diffs]
+        [*pool.map(judge, range(len(COPIES)))]
+
+
+def changed_since(copy: Path) -> list[str]:
+    """The modules of the package that are others by now than those that were judged."""
+    return [
+        name
+        for name in sources()
+        if name.startswith("src/")
+        and not (
+            (copy / name).exists() and (ROOT / name).read_bytes() == (copy / name).read_bytes()
+        )
+    ]
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="tests.mutation")
+    parser.add_argument("--keep", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--again", action="store_true")
+    options = parser.parse_args()
+    if not options.again:
+        judged_anew(options.keep, options.seed)
+    elif changed := {name for copy in COPIES for name in changed_since(copy)}:
+        raise SystemExit(f"{', '.join(sorted(changed))}: what was judged is not what is there now")
+    judged, alive = 0, []
+    for copy in COPIES:
+        with use_db(copy / SESSION) as session:
+            count, diffs = verdict(session)
+        judged += count
+        alive += diffs
     known = reasons()
-    unseen = [diff for diff in alive if changed_lines(diff) not in known]
     for diff in alive:
-        print(f"{diff}\n# {known.get(changed_lines(diff), 'NOT EXPLAINED')}\n")
+        print(f"{diff}\n# {reason(diff, known) or 'NOT EXPLAINED'}\n")
+    unseen = [diff for diff in alive if not reason(diff, known)]
     bound = at_most(len(unseen), judged)
-    drawn = f"{judged} of {of:,} mutants (seed {options.seed})"
+    drawn = f"{judged} {DRAWN.read_text()}"
     print(f"{drawn}: {len(alive)} live, {len(unseen)} unexplained: of all fewer than {bound:.1%}")
     sys.exit(bound > MAY_SURVIVE)
 

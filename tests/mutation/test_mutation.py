@@ -129,6 +129,31 @@ def test_a_mutant_is_known_by_its_line(mutation: ModuleType) -> None:
     assert after == before.replace("0", "-1")
 
 
+def test_a_line_may_be_explained_whatever_becomes_of_it(mutation: ModuleType) -> None:
+    before, after = mutation.changed_lines(DIFF)
+    assert mutation.reason(DIFF, {(before, after): "this one"}) == "this one"
+    assert mutation.reason(DIFF, {(before, ""): "any"}) == "any"
+    assert mutation.reason(DIFF, {(before, before): "another", (after, ""): "any"}) == ""
+
+
+def test_what_was_judged_counts_again_only_where_nothing_has_changed(
+    mutation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutation, "sources", lambda: ["src/a.py", "src/b.py", "tests/c.py"])
+    monkeypatch.setattr(mutation, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(mutation, "COPIES", [tmp_path / "copy"])
+    for folder in ("root", "copy"):
+        (tmp_path / folder / "src").mkdir(parents=True)
+        for name in ("a.py", "b.py"):
+            (tmp_path / folder / "src" / name).write_text(name)
+    assert mutation.changed_since(tmp_path / "copy") == []
+    (tmp_path / "root" / "src" / "b.py").write_text("changed")
+    assert mutation.changed_since(tmp_path / "copy") == ["src/b.py"]
+    monkeypatch.setattr(sys, "argv", ["mutation", "--again"])
+    with pytest.raises(SystemExit, match=r"src/b.py: what was judged"):
+        mutation.main()
+
+
 def test_every_explanation_says_why(mutation: ModuleType) -> None:
     assert all(len(why) > 20 for why in mutation.reasons().values())
 

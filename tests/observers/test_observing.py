@@ -103,8 +103,8 @@ async def test_every_event_has_the_time_though_nothing_is_timed() -> None:
     _, _, lease = await queue.get()
     await asyncio.sleep(1)
     await queue.ack(lease)
-    times = [event.now for event in seen.events if event.action != "init"]
-    assert times == [1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7]
+    times = [event.now for event in seen.events]
+    assert times == [0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7]
 
 
 async def test_a_refusal_and_a_look_tell_nothing() -> None:

@@ -401,6 +401,14 @@ def test_a_queue_that_was_made_anew_has_no_rate_yet() -> None:
     assert drawn(after, before)[3].split()[3:5] == ["-", "0"]
 
 
+def test_what_was_not_seen_before_has_no_rate_yet() -> None:
+    other = queue_seen("mails", stats=stats(puts=9))
+    first = frame(queue_seen(stats=stats(puts=1)))
+    then = frame(queue_seen(stats=stats(puts=3)), other, time=4)
+    assert [line.split()[3] for line in drawn(then, first)[3:5]] == ["0.5", "-"]
+    assert drawn(first, first)[3].split()[3] == "-"  # no time has passed
+
+
 def test_the_longest_leases_fill_the_rest() -> None:
     held = [top.LeaseSeen(f"'{n}'", 1 + n % 2, n, None if n else 2.0) for n in range(30)]
     one, other = queue_seen(leases=tuple(held)), queue_seen("mails", leases=tuple(held[:1]))

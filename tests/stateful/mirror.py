@@ -962,6 +962,8 @@ class Mirror(Counted):
         self.pass_time(moment)
         for granted in self.live():
             self.both("ack", granted)
+        if method == "close":
+            self.both("shutdown")  # too late
 
     # -- what holds after each of them
 
