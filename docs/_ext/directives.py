@@ -121,10 +121,7 @@ def link_docstring(
     app: Sphinx, what: str, name: str, obj: object, _: object, text: list[str]
 ) -> None:
     """Link a method to its source, and the actions that it names to the specification."""
-    places, spec = sources.definitions(), sources.spec_definitions()
-    definition = places.get(qualified := name.partition(".")[2]) or places.get(
-        qualified.replace("LeasedKeyQueue", "Shell")
-    )
+    spec = sources.spec_definitions()
 
     def linked(match: re.Match[str]) -> str:
         place = spec.get(match[1])
@@ -134,7 +131,7 @@ def link_docstring(
         whole, _, actions = "\n".join(text).partition("Spec: ")
         linked_actions = re.sub(r"``(\w+)``", linked, actions)
         text[:] = f"{whole}Spec: {linked_actions}".splitlines()
-    if definition and what in {"method", "class", "exception"}:
+    if what in {"method", "class", "exception"} and (definition := sources.of_object(obj)):
         text += ["", f"`Source <source:{definition.path}#L{definition.line}>`__", ""]
 
 

@@ -72,10 +72,11 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
 
 
-def target(path: Path, node: ast.ImportFrom) -> str:
-    """Which module a relative import names."""
+def targets(path: Path, node: ast.ImportFrom) -> list[str]:
+    """Which modules a relative import names."""
     folder = path.relative_to(PACKAGE).parts[: -node.level]
-    return ".".join([*folder, node.module or ""]).strip(".")
+    names = [node.module] if node.module else [alias.name for alias in node.names]
+    return [".".join([*folder, name]) for name in names]
 
 
 @cache
@@ -89,7 +90,7 @@ def imports() -> dict[str, dict[str, bool]]:
         ]
         only = {node for branch in typing for node in ast.walk(branch)}
         relative = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
-        found[dotted(path)] = {target(path, n): n not in only for n in relative if n.module}
+        found[dotted(path)] = {to: n not in only for n in relative for to in targets(path, n)}
     return found
 
 

@@ -26,7 +26,7 @@ class Place:
 
 def shown() -> list[Path]:
     """The files that the manual shows."""
-    code = ("src/leasedkeyq/*.py", "spec/*.tla", "tests/**/*.py")
+    code = ("src/leasedkeyq/**/*.py", "src/leasedkeyq/**/*.lua", "spec/*.tla", "tests/**/*.py")
     patterns = (*code, "spec/*.toml", "docs/_static/bench/*.json", "docs/assurance/*.toml")
     return sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
 
@@ -44,6 +44,19 @@ def definitions() -> dict[str, Place]:
         for path, text in _read("src/leasedkeyq/*.py")
         for name, node, _ in _defined(ast.parse(text).body, "", ".")
     }
+
+
+@cache
+def of_object(thing: object) -> Place | None:
+    """A class, function or method of the package, by the module that it says that it is from."""
+    module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+    folder = ROOT.joinpath("src", *module.split("."))
+    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    if not path.is_file():
+        return None
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    lines = {name: node.lineno for name, node, _ in _defined(body, "", ".")}
+    return Place(str(path.relative_to(ROOT)), lines[name]) if name in lines else None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""An asyncio, in-memory, keyed leased queue.
+"""An asyncio keyed leased queue, in memory. (`leasedkeyq.redis` has one on a server.)
 
 Four promises:
 
@@ -6,7 +6,8 @@ Four promises:
   is cancelled, times out or crashes in between.
 - A lease is exclusive, and ends at its deadline, not when somebody looks.
 - Calls are served in the order of their arrival, items in the order of the line.
-- Every operation costs O(1); `close`, and what returns or ends many things, O(their number).
+- To put, get and finish an item costs O(1), whatever the queue holds. What must look at many items
+  says so.
 """
 
 import os as _os

@@ -14,7 +14,6 @@ from .top import EndedError, SourceError, source_of
 
 Progress: TypeAlias = Callable[[int, int, int], object]
 FINE, WRONG, UNUSABLE = 0, 1, 2  # exit codes
-DISTRIBUTION = "leasedkeyq"  # whatever name a copy goes by
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +85,7 @@ def look(arguments: Namespace) -> int:
 
         from . import _screen  # noqa: PLC0415
     except ImportError as error:
-        print(f"top needs rich: pip install '{DISTRIBUTION}[top]' ({error})", file=sys.stderr)
+        print(f"top needs rich: pip install rich ({error})", file=sys.stderr)
         return UNUSABLE
     try:
         source = source_of(arguments.program, tuple(arguments.queues))

@@ -239,7 +239,8 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
 
         Returns whether it was; if the timeout runs out first, or the queue is closed meanwhile,
         what was in flight is back in the queue. A drain that is cancelled leaves the queue shut
-        down. Raises TypeError or ValueError for a bad timeout. O(waiting calls). Spec: ``Drain``.
+        down. Raises TypeError or ValueError for a bad timeout. O(waiting calls), and its end costs
+        what `close` does. Spec: ``Drain``.
         """
         call = self._do(self._machine.drain, timeout)
         if isinstance(call, Waiter):

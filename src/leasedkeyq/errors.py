@@ -29,7 +29,7 @@ class LeaseExpiredError(InvalidLeaseError):
 
 
 class LeaseLostError(InvalidLeaseError):
-    """The lease of a job ended while the job was under way, by its deadline or by ``close``."""
+    """The lease of a job ended before the job did: at its deadline, by hand or by ``close``."""
 
 
 class LeaseAlreadyAcknowledgedError(LeasedKeyQError):

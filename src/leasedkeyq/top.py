@@ -363,7 +363,7 @@ def source_of(address: str | None, names: tuple[str, ...] = ()) -> Source:
             from .redis.top import OnServer  # noqa: PLC0415 (an extra, for those who ask for it)
         except ImportError as error:
             raise SourceError(
-                f"queues on a server need redis-py: pip install 'leasedkeyq[redis]' ({error})"
+                f"queues on a server need redis-py: pip install redis ({error})"
             ) from error
         return OnServer(address, names)
     if address is not None and not address.isdecimal():

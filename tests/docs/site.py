@@ -7,6 +7,7 @@ builds it into docs/_build, which needs the packages of requirements/deep.txt.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_every_local_link_leads_somewhere(site: dict[Path, Page]) -> None:
             if not target.is_file() or unquote(parts.fragment) not in anchors:
                 dead.append((path.name, link))
     assert dead == []
+
+
+def test_the_reference_leads_to_the_code(site: dict[Path, Page]) -> None:
+    text = (DOCS / "_build" / "reference.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<dl class="py (?:class|exception|method)"', text)
+    assert len(shown) > 50
+    assert len(re.findall(r'href="source/src/[^"]+">Source<', text)) == len(shown)
 
 
 def test_nothing_is_loaded_from_another_host(site: dict[Path, Page]) -> None:

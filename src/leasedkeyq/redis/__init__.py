@@ -2,7 +2,7 @@
 
     from leasedkeyq.redis import RedisLeasedKeyQueue
 
-It needs ``pip install leasedkeyq[redis]``. docs/howto/redis.md says how it is used.
+It needs redis-py, which comes with the extra ``redis``. docs/howto/redis.md says how it is used.
 """
 
 from __future__ import annotations
