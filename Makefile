@@ -42,14 +42,14 @@ help:  # show this list
 run: $(TEST)  ## index a tree with workers that fail on purpose (DIR=folder, ENGINE=redis)
 	@$(BIN)/python -m examples.index_tree$${ENGINE:+_$$ENGINE} $${DIR:+"$$DIR"}
 
-test: $(TEST)  ## check everything, in four minutes
+test: $(TEST)  ## check what matters, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
 
 deep: $(DEEP)  ## check it all, for a night, but for what has passed unchanged (FRESH=1: all)
 	@CI=true $(BIN)/python -m tools.steps --record docs/assurance/deep.toml $(FRESH:%=--fresh) \
 		$(or $(STEP),$(DEEP_STEPS) --alone bench)
 
-format: $(TEST)  ## put right what lint can put right
+format: $(TEST)  # put right what lint can put right
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
@@ -90,7 +90,7 @@ types: $(TEST)  # mypy --strict, but for what needs the packages of the deep run
 unit-others: $(TEST)  # the unit tests on the other Pythons of the machine
 	@$(ON) others -- pytest tests/unit tests/jobs -k 'not uvloop' -q $(XDIST)
 
-compiled: $(TEST)  # the unit tests and the machines on extension modules, on the newest Python
+compiled: $(TEST)  # the unit tests on extension modules, on the newest Python
 	@$(ON) --build checked newest -- pytest $(UNIT) tests/build/test_import.py -k 'not uvloop' \
 		-q $(XDIST)
 

@@ -389,8 +389,9 @@ class Jobs:
     ) -> list[Delivery[K, V]]:
         """Lease up to ``max_items``: wait for the first, then up to ``linger`` seconds for more.
 
-        The other arguments are those of `get`. The clocks of all leases start when this returns. A
-        call that raises or is cancelled has taken nothing: what it had is back in front, in order.
+        The other arguments are those of `get`. The clocks of all leases start when this returns,
+        and the values are as they stand then. A call that raises or is cancelled has taken nothing:
+        what it had is back in front, in order.
 
         Returns a list of what `get` returns, one at least. Raises as `get` does, and TypeError or
         ValueError for bad numbers. O(n), and O(n) for each third of a lease that it lingers.
@@ -460,21 +461,23 @@ async def _fill(
             if _now() >= end:
                 break
         if _now() >= beat:
-            await _extend_all(queue, batch)
+            await _renew(queue, batch, timed=True)
             beat = _now() + third
-    if patience > 0 and third != inf:
-        await _extend_all(queue, batch)
+    if patience > 0:
+        await _renew(queue, batch, timed=third != inf)
 
 
-async def _extend_all(queue: LeasingQueue[K, V], batch: list[Delivery[K, V]]) -> None:
-    """Start the clocks of all leases anew; those that are lost are no longer in the batch."""
-    kept = []
-    for delivery in batch:
+async def _renew(queue: LeasingQueue[K, V], batch: list[Delivery[K, V]], *, timed: bool) -> None:
+    """Start the clocks of all leases anew, and look at the values once more: they may have been
+    replaced meanwhile. The leases that are lost are no longer in the batch."""
+    kept: list[Delivery[K, V]] = []
+    for key, _, lease in batch:
         try:
-            await queue.extend(delivery[2])
+            if timed:
+                await queue.extend(lease)
+            kept.append((key, await queue.refresh(lease), lease))
         except InvalidLeaseError:
             continue
-        kept.append(delivery)
     batch[:] = kept
 
 

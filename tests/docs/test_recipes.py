@@ -607,6 +607,60 @@ async def test_offer_is_in_or_has_not_happened(random: Random) -> None:
         assert any(v >= value for v in world.done[key]) or value in left or max(left, default=0)
 
 
+@under_random_schedules()
+async def test_only_one_worker_is_woken_and_at_once(random: Random) -> None:
+    loop, guide = asyncio.get_running_loop(), page("workers")
+    world = World(random)
+    put: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    got: dict[str, list[tuple[float, int]]] = defaultdict(list)
+
+    def says(line: str) -> None:
+        key, _, value = line.split()
+        got[key].append((loop.time(), int(value)))
+
+    guide.set("print", says)
+    tasks = {key: asyncio.create_task(guide.only(world.queue, key)) for key in KEYS[:2]}
+    for _ in range(random.randrange(20)):
+        await world.pause(1)
+        key, value = random.choice(KEYS), world.new()
+        await world.queue.put(key, value)
+        put[key].append((loop.time(), value))
+        world.accepted[key] = value
+        await asyncio.sleep(0.1)
+    for key, task in tasks.items():
+        if random.random() < 0.5:  # while its item is on its way
+            value = world.accepted[key] = world.new()
+            await world.queue.put(key, value)
+        task.cancel()
+    await ended(tasks.values())
+    for key in tasks:
+        assert got[key] == put[key]
+        world.done[key] = {value for _, value in got[key]}
+    await world.nothing_is_lost()
+
+
+@under_random_schedules(50)
+async def test_rows_that_are_put_come_to_the_table(random: Random) -> None:
+    guide = page("jobs")
+    guide.set("print", lambda *_: None)
+    world = World(random, if_in_flight=random.choice(["update", "defer", "buffer"]))
+    table: list[int] = []
+    producing = asyncio.create_task(world.produce(20))
+    blocking = asyncio.create_task(world.block())
+    inserting = asyncio.create_task(guide.insert(world.queue, table))
+    await world.pause(40)
+    if random.random() < 0.5:
+        await producing
+        await world.pause(4)
+    inserting.cancel()
+    await ended([inserting])
+    assert await world.queue.inflight_size() == 0
+    await world.queue.close()
+    await ended([producing, blocking])
+    world.done = defaultdict(lambda: {*table})
+    await world.nothing_is_lost()
+
+
 # -- the end ---------------------------------------------------------------------------------
 
 
@@ -718,6 +772,15 @@ PLANTED = [
     ),
     ("follow", "latest-value", "while await queue.superseded(lease):", "while False:"),
     ("offer", "backpressure", "return False", "return True"),
+    ("only", "workers", "await queue.take(key)", "await queue.get()"),
+    ("only", "workers", "        print(f", "        await asyncio.sleep(0.3); print(f"),
+    ("rows", "jobs", "        table += rows\n        await", "        await"),
+    (
+        "rows",
+        "jobs",
+        "batch = await queue.get_many(4, linger=0.5, lease_timeout=30)",
+        "batch = [await queue.get(), await queue.get()]",
+    ),
     ("serve", "shutdown", "await queue.drain(timeout=patience)", "await queue.drain()"),
     ("serve", "shutdown", "task.cancel()  # what", "pass  # what"),
     ("pool", "shutdown", "        for task in self.idle:\n            task.cancel()", ""),

@@ -124,6 +124,20 @@ async def test_every_lease_is_whole_when_it_returns(linger: float) -> None:
     await putting
 
 
+@pytest.mark.parametrize("lease_timeout", [3, 30, None])
+async def test_its_values_are_as_they_stand_when_it_returns(lease_timeout: float | None) -> None:
+    """And nothing is superseded that nobody has seen."""
+    queue = await a_queue(*"ab")
+    filling = asyncio.create_task(queue.get_many(4, linger=5, lease_timeout=lease_timeout))
+    await put_later(queue, *"cba", every=1.2)
+    await queue.put("a", "newest")
+    batch = await filling
+    assert [value for _, value, _ in batch] == ["newest", "B", "C"]
+    assert [await queue.superseded(lease) for _, _, lease in batch] == [False] * 3
+    await queue.put("c", "later")
+    assert [await queue.superseded(lease) for _, _, lease in batch] == [False, False, True]
+
+
 async def test_untimed_leases_stay_untimed() -> None:
     queue = await a_queue("a")
     ((_, _, lease),) = await queue.get_many(10, linger=5)

@@ -63,7 +63,7 @@ BUGS = [
     Bug(
         "leases of a batch are part used up, by chance",
         "jobs",
-        "    if patience > 0 and third != inf:",
+        "    if patience > 0:",
         "    if False:",
         batches,
     ),
@@ -242,22 +242,29 @@ BUGS = [
     Bug(
         "leases run out while a batch lingers",
         "jobs",
-        "            await _extend_all(queue, batch)\n            beat",
+        "            await _renew(queue, batch, timed=True)\n            beat",
         "            beat",
         test(test_batches.test_every_lease_is_whole_when_it_returns, 5),
     ),
     Bug(
         "leases of a batch are part used up",
         "jobs",
-        "    if patience > 0 and third != inf:",
+        "    if patience > 0:",
         "    if False:",
         test(test_batches.test_every_lease_is_whole_when_it_returns, 5),
+    ),
+    Bug(
+        "a batch has values that were replaced while it lingered",
+        "jobs",
+        "await queue.refresh(lease), lease",
+        "_, lease",
+        test(test_batches.test_its_values_are_as_they_stand_when_it_returns, 30),
     ),
     Bug(
         "a lease that has run out is in the batch",
         "jobs",
         "        except InvalidLeaseError:\n            continue",
-        "        except InvalidLeaseError:\n            pass",
+        "        except InvalidLeaseError:\n            kept.append((key, None, lease))",
         test(test_batches.test_a_batch_that_has_run_out_as_a_whole_is_begun_anew, None),
     ),
     Bug(
