@@ -41,8 +41,10 @@ def test_every_case_finds_something_of_both_builds(tmp_path: Path) -> None:
         for case in CASES:
             assert {one.subject for one in found if one.case == case} - {PLAIN} == {COMPILED, PURE}
         assert all(one.low <= one.value <= one.high for one in found)
-    for figure in content["figures"]:
-        assert figure["what"] in output
+    figures = content["figures"]
+    measured = [one["what"] for one in figures if None not in one["measured"].values()]
+    assert len(measured) > len(figures) / 2  # the others are of sizes that a quick run leaves out
+    assert [what for what in measured if what not in output] == []
 
 
 def test_an_unknown_case_is_refused() -> None:

@@ -131,8 +131,18 @@ class Wire:
         self.machines: WeakValueDictionary[bytes, RedisMachine] = WeakValueDictionary()
         self.names = count(1)
         self.done: list[str] = []  # with queues of these names
-        self.ask(("HELLO", "3"))
+        self.heard: list[tuple[bytes, bytes]] = []  # by nobody's machine: channel and message
         self.run: tuple[str, ...]
+        try:
+            self._load(source, as_script)
+        except BaseException:  # it may be no Lua: a planted bug
+            self.socket.close()
+            raise
+        if listens:
+            self.ask(("PSUBSCRIBE", "lkq:*"))
+
+    def _load(self, source: str, as_script: bool) -> None:
+        self.ask(("HELLO", "3"))
         (commands,) = self.ask(("COMMAND", "INFO", "FCALL"))
         if as_script or commands[0] is None:  # Redis 6 has no functions
             self.run = ("EVALSHA", self.ask(("SCRIPT", "LOAD", source.partition("\n")[2]))[0])
@@ -141,9 +151,6 @@ class Wire:
             self.run = ("FCALL", "leasedkeyq2_test")
         self.fork = self.ask(("SCRIPT", "LOAD", FORK))[0]
         self.check = self.ask(("SCRIPT", "LOAD", INVARIANTS.read_text()))[0]
-        self.heard: list[tuple[bytes, bytes]] = []  # by nobody's machine: channel and message
-        if listens:
-            self.ask(("PSUBSCRIBE", "lkq:*"))
 
     def ask(self, *commands: Command) -> list[Any]:
         """Their replies; whatever was published meanwhile has been told to the machines."""
