@@ -39,7 +39,7 @@ settings.load_profile(PROFILE)
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Many steps are no hang, however busy the machine is."""
     if "stateful" in item.path.parts:
-        item.add_marker(pytest.mark.timeout(900))
+        item.add_marker(pytest.mark.timeout(0 if PROFILE == "deep" else 900))
 
 
 @pytest.fixture
