@@ -67,10 +67,10 @@ class Step:
 
     @property
     def said(self) -> str:
-        """The last line, without colours and rulers."""
+        """The last line, without colours and rulers, and but for what make says of it."""
         plain = re.sub(r"\x1b\[[0-9;]*m|[^\n\x20-\x7e]", "", self.output)
         lines = [line.strip(" =-|") for line in plain.splitlines()]
-        return next((line for line in reversed(lines) if line), "")
+        return next((one for one in reversed(lines) if one and not one.startswith("make")), "")
 
 
 class Record:

@@ -30,6 +30,7 @@ def test_a_failing_step_is_shown_with_what_repeats_it() -> None:
     [
         ("one\n\x1b[1m===== 3 passed in 1 s =====\x1b[0m\n\n", "3 passed in 1 s"),
         ("│ of it │\n└───────┘\n", "of it"),
+        ("== 1 failed ==\nmake[1]: *** [Makefile:9: unit] Error 1\n", "1 failed"),
         ("", ""),
     ],
 )
