@@ -54,8 +54,8 @@ format: $(TEST)  # put right what lint can put right
 	@$(BIN)/ruff format
 
 unit: $(TEST)  ## the unit tests, on the newest Python: every line and branch of the package
-	@$(ON) newest -- coverage run -m pytest $(UNIT) -q
-	@$(BIN)/coverage report --omit='$(ELSEWHERE)'
+	@$(ON) newest -- coverage run --data-file=.venv/unit.coverage -m pytest $(UNIT) -q
+	@$(BIN)/coverage report --data-file=.venv/unit.coverage --omit='$(ELSEWHERE)'
 
 stateful: $(TEST)  ## random steps and every schedule against a model, and a sample of planted bugs
 	@$(BIN)/pytest tests/stateful -q $(XDIST)
