@@ -21,6 +21,7 @@ import tomllib
 from argparse import ArgumentParser
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from filecmp import cmp
 from math import comb
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from tools.on import ROOT, git
 COPIES = [ROOT / ".venv" / "mutants" / name for name in ("one", "two")]
 CONFIG, SESSION = "tests/mutation/cosmic-ray.toml", "session.sqlite"
 DRAWN = ROOT / ".venv" / "mutants" / "drawn.txt"  # of how many, and by which seed
-EXPLAINED = Path(__file__).with_name("explained.toml")
+REASONS = "tests/mutation/explained.toml"
 MAY_SURVIVE = 0.05
 
 
@@ -104,7 +105,7 @@ def changed_lines(diff: str) -> tuple[str, str]:
 
 def reasons() -> dict[tuple[str, str], str]:
     """By the line before, and the line after; if that is empty, whatever it is."""
-    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("mutant", [])
+    entries = tomllib.loads((ROOT / REASONS).read_text(encoding="utf-8")).get("mutant", [])
     return {(entry["before"], entry.get("after", "")): entry["why"] for entry in entries}
 
 
@@ -163,14 +164,12 @@ def judged_anew(keep: int, seed: int) -> None:
 
 
 def changed_since(copy: Path) -> list[str]:
-    """The modules of the package that are others by now than those that were judged."""
+    """What is there now and was not judged, or not by this: all but the explanations."""
     return [
         name
         for name in sources()
-        if name.startswith("src/")
-        and not (
-            (copy / name).exists() and (ROOT / name).read_bytes() == (copy / name).read_bytes()
-        )
+        if name != REASONS
+        and not ((copy / name).exists() and cmp(ROOT / name, copy / name, shallow=False))
     ]
 
 

@@ -136,21 +136,28 @@ def test_a_line_may_be_explained_whatever_becomes_of_it(mutation: ModuleType) ->
     assert mutation.reason(DIFF, {(before, before): "another", (after, ""): "any"}) == ""
 
 
-def test_what_was_judged_counts_again_only_where_nothing_has_changed(
-    mutation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+REASONS = "tests/mutation/explained.toml"
+
+
+@pytest.mark.parametrize("changed", ["src/a.py", "tests/b.py", REASONS])
+def test_what_was_judged_counts_again_where_nothing_but_the_reasons_has_changed(
+    mutation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    monkeypatch.setattr(mutation, "sources", lambda: ["src/a.py", "src/b.py", "tests/c.py"])
+    names = ["src/a.py", "tests/b.py", REASONS]
+    monkeypatch.setattr(mutation, "sources", lambda: names)
     monkeypatch.setattr(mutation, "ROOT", tmp_path / "root")
     monkeypatch.setattr(mutation, "COPIES", [tmp_path / "copy"])
-    for folder in ("root", "copy"):
-        (tmp_path / folder / "src").mkdir(parents=True)
-        for name in ("a.py", "b.py"):
-            (tmp_path / folder / "src" / name).write_text(name)
+    for path in [tmp_path / folder / name for folder in ("root", "copy") for name in names]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
     assert mutation.changed_since(tmp_path / "copy") == []
-    (tmp_path / "root" / "src" / "b.py").write_text("changed")
-    assert mutation.changed_since(tmp_path / "copy") == ["src/b.py"]
+    (tmp_path / "root" / changed).write_text("new")  # as long, and as young
+    if changed == REASONS:
+        assert mutation.changed_since(tmp_path / "copy") == []
+        return
+    assert mutation.changed_since(tmp_path / "copy") == [changed]
     monkeypatch.setattr(sys, "argv", ["mutation", "--again"])
-    with pytest.raises(SystemExit, match=r"src/b.py: what was judged"):
+    with pytest.raises(SystemExit, match=f"{changed}: what was judged"):
         mutation.main()
 
 
