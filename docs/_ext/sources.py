@@ -39,24 +39,23 @@ def _read(pattern: str) -> Iterator[tuple[str, str]]:
 @cache
 def definitions() -> dict[str, Place]:
     """The classes, functions and methods of the package."""
-    return {
-        name: Place(path, node.lineno)
-        for path, text in _read("src/leasedkeyq/*.py")
-        for name, node, _ in _defined(ast.parse(text).body, "", ".")
-    }
+    paths = sorted((ROOT / "src" / "leasedkeyq").glob("*.py"))
+    return {name: place for path in paths for name, place in _definitions_in(path).items()}
 
 
 @cache
+def _definitions_in(path: Path) -> dict[str, Place]:
+    shown = str(path.relative_to(ROOT))
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {name: Place(shown, node.lineno) for name, node, _ in _defined(body, "", ".")}
+
+
 def of_object(thing: object) -> Place | None:
     """A class, function or method of the package, by the module that it says that it is from."""
     module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
     folder = ROOT.joinpath("src", *module.split("."))
     path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-    if not path.is_file():
-        return None
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    lines = {name: node.lineno for name, node, _ in _defined(body, "", ".")}
-    return Place(str(path.relative_to(ROOT)), lines[name]) if name in lines else None
+    return _definitions_in(path).get(name) if path.is_file() else None
 
 
 @cache

@@ -40,7 +40,7 @@ def test_a_step_says_its_last_line(output: str, said: str) -> None:
 
 MAKEFILE = """\
 docs deep-spec:
-\t@echo $@ >> ran  # $(FRESH)
+\t@echo $@ >> ran  # $(FRESH) $(AGAIN)
 \t@cat spec/model README.md; echo 'of "them" \\ all'
 fails:
 \t@echo $@ >> ran; false
@@ -92,12 +92,13 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 BOTH = ["deep-spec", "docs"]
 
 
-def test_a_step_that_has_passed_is_not_run_again(tree: Tree) -> None:
+@pytest.mark.parametrize("once_more", ["FRESH=1", "AGAIN=1"])
+def test_a_step_that_has_passed_is_not_run_again(tree: Tree, once_more: str) -> None:
     assert tree.run(*BOTH) == BOTH
     written = tree.record.read_text()
     assert tree.run(*BOTH) == []
     assert tree.record.read_text() == written
-    tree.patch.setenv("MAKEFLAGS", " -- FRESH=1")  # as `make deep FRESH=1` has it
+    tree.patch.setenv("MAKEFLAGS", f" -- {once_more}")  # as `make deep FRESH=1` has it
     assert tree.run("--fresh", *BOTH) == BOTH
     tree.patch.delenv("MAKEFLAGS")
     assert tree.run(*BOTH) == []
