@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import hiredis
 import pytest
 
+from tests.engine.machine import Wire
 from tests.engine.mutants import EXPLAINED, Lab, Mutant, mutants
 
 pytestmark = pytest.mark.timeout(0)
@@ -26,6 +28,13 @@ def lab() -> Iterator[Lab]:
     planting = Lab()
     yield planting
     planting.leave()
+
+
+def test_what_is_no_lua_leaves_no_connection(lab: Lab) -> None:
+    wire = Wire.__new__(Wire)
+    with pytest.raises(hiredis.ReplyError):
+        wire.__init__(str(lab.server.socket), "#!lua name=planted\nno Lua")  # type: ignore[misc]
+    assert wire.socket.fileno() == -1
 
 
 @pytest.mark.deep
