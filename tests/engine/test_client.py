@@ -16,6 +16,7 @@ import pytest
 from tests.engine.local import Engine, local_queue
 from tests.engine.server import PATIENCE, Server, until
 from tests.subject import (
+    InFlightPolicy,
     InvalidLeaseError,
     Job,
     KeyAlreadyInFlightError,
@@ -137,6 +138,19 @@ async def test_policies(make: Make) -> None:
     assert value == 4
     await queue.put("key", 5, if_in_flight="buffer")
     assert (await queue.get())[1] == 5
+
+
+@pytest.mark.parametrize(("policy", "left"), [("update", []), ("defer", [("key", 2)])])
+async def test_between_a_look_and_an_ack_another_client_can_put(
+    make: Make, policy: InFlightPolicy, left: list[tuple[str, int]]
+) -> None:
+    queue, other = make(if_in_flight=policy), make()
+    await queue.put("key", 1)
+    _, _, lease = await queue.get()
+    assert not await queue.superseded(lease)
+    await other.put("key", 2, if_in_flight=policy)
+    await queue.ack(lease)
+    assert await queue.available_items() == left
 
 
 async def test_places_in_the_line(queue: Queue) -> None:
