@@ -451,13 +451,13 @@ async def test_no_state_is_taken_down_while_there_is_more_to_tell(tmp_path: Path
         assert check([tmp_path / "run"]).accepted
 
 
-@pytest.mark.parametrize("last", [1, 2, 3, 300])
+@pytest.mark.parametrize("last", [1, 2, 3, 20])
 async def test_of_the_last_operations_none_is_forgotten_and_twice_as_many_at_most_are_kept(
     last: int,
 ) -> None:
     recorder = FlightRecorder(last=last)
     queue = Queue(observer=recorder)
-    for number in range(1000):
+    for number in range(5 * last):
         await queue.put("a", number)
         kept = [json.loads(line)["version"] for line in recorder.lines() if '"put"' in line]
         assert kept == [*range(number + 2 - len(kept), number + 2)]
