@@ -260,12 +260,12 @@ class Inspection(Phases):
         flight: list[Grant] = []
         waiting = 0
         falls_due = {id(deadline) for deadline in self.deadlines}
-        owners = 0
+        owners = leftovers = 0
         for entry in self._keys:
             chain = [*entry.grants()]
             flight += chain
             state = entry.state
-            assert state is not ABSENT or entry.newest == 0 or entry.value is None, "I1"
+            leftovers += state is ABSENT and entry.takers is None
             assert state.lined == any(entry is one for one in line), "I2"
             assert bool(chain) == (state not in (ABSENT, AVAILABLE, DELAYED)), "I3"
             waits = state not in (ABSENT, LEASED)
@@ -283,6 +283,7 @@ class Inspection(Phases):
             assert state.late <= timed <= state.held, "I5"
             assert timed == (id(entry) in falls_due), "I5"
             owners += timed
+        assert leftovers <= self._keys.leftovers, "I1"
         assert len(line) + self._late == waiting, "I2"
         assert len(flight) == len(self._grants), "I3"
         assert {*flight} == {*self._grants}, "I3"
@@ -303,7 +304,10 @@ class Inspection(Phases):
     def _check_calls(self) -> None:
         """I6, I7, I9 and I10. A call that is cancelled may stay until it is met or cleared away."""
         lists = [self._getters, self._putters, self._joiners]
-        lists += [entry.takers for entry in self._keys if entry.takers is not None]
+        for entry in self._keys:
+            if entry.takers is not None:
+                assert entry.takers.count >= max(1, len([*entry.takers])), "I1"
+                lists.append(entry.takers)
         for calls in lists:
             calls.check_invariants()
             tickets = [waiter.ticket for waiter in calls]

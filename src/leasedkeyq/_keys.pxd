@@ -10,7 +10,9 @@ cdef double COME
 @cython.final
 cdef class KeyMap:
     cdef dict _entries
+    cdef public Py_ssize_t leftovers
 
     cpdef Entry find(self, key)
     cpdef Entry add(self, key)
     cpdef remove(self, Entry entry)
+    cpdef forget(self, Entry entry)

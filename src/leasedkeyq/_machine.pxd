@@ -10,7 +10,7 @@ cdef int ON_ACK, ON_ACK_LAST, ON_DISCARD
 cdef State ABSENT, DEFERRED
 cdef tuple POLICIES
 cdef object ACKED, AT_ONCE, BACK, CLOSED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
-cdef object SHUT, TIMED_OUT, WAITING, delay_seconds, lease_seconds, put_event, seconds
+cdef object RESUMED, SHUT, TIMED_OUT, WAITING, delay_seconds, lease_seconds, put_event, seconds
 
 
 cdef class Machine(Inspection):

@@ -13,7 +13,6 @@ from math import inf
 
 from ._checks import AT_ONCE, delay_seconds, lease_seconds, put_event, seconds, text
 from ._inspection import Inspection
-from ._linkedlist import LinkedList
 from ._moves import Delivery
 from ._phases import called_from_within
 from ._records import (
@@ -27,11 +26,13 @@ from ._records import (
     OPEN,
     RELEASED,
     RESERVED,
+    RESUMED,
     SHUT,
     TIMED_OUT,
     WAITING,
     Entry,
     Limit,
+    Takers,
     Waiter,
 )
 from ._table import ABSENT, DEFERRED, DROP, ON_ACK, ON_ACK_LAST, ON_DISCARD, POLICIES, Move
@@ -171,7 +172,8 @@ class Machine(Inspection):
             if entry is None:
                 entry = self._keys.add(key)  # only to wait on
             if entry.takers is None:
-                entry.takers = LinkedList()
+                entry.takers = Takers()
+            entry.takers.count += 1
             waiter = self._wait("take", entry.takers, key, wait, now, duration)
             waiter.duration = duration
             waiter.entry = entry
@@ -190,10 +192,11 @@ class Machine(Inspection):
             if now >= self.deadlines.soonest:
                 self._reap(now)
             outcome = waiter.outcome
-            if outcome is WAITING or outcome is LEFT:
+            if outcome is WAITING or outcome is LEFT or outcome is RESUMED:
                 raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
             grant, waiter.grant = waiter.grant, None
-            waiter.outcome = LEFT
+            waiter.outcome = RESUMED
+            self._tidy(waiter)
             if grant is not None:
                 grant.waiter = None
                 self._undelivered -= 1
@@ -203,7 +206,6 @@ class Machine(Inspection):
             if outcome is RESERVED:
                 self._resume_put(waiter, now)
                 return None
-            self._tidy(waiter)  # runs the key's own code: before it is counted
             if outcome is TIMED_OUT:
                 self._timeouts += 1
             if waiter.kind == "drain":
@@ -233,8 +235,11 @@ class Machine(Inspection):
     def cancel(self, waiter: Waiter, now: float) -> None:
         """Cancel: a call that waits, or has something reserved, leaves nothing behind. O(1).
 
-        While another operation is under way the call is put aside, in the outbox.
+        One that has resumed has done so already. While another operation is under way the call is
+        put aside, in the outbox.
         """
+        if waiter.outcome is RESUMED:
+            return
         if self._busy:
             self.outbox.left.append(waiter)
             self.outbox.changed = True

@@ -3,7 +3,7 @@ cimport cython
 from ._deadlines cimport Deadline
 from ._keys cimport KeyMap
 from ._linkedlist cimport LinkedList
-from ._records cimport Entry, Grant, Waiter, lead_to
+from ._records cimport Entry, Grant, Takers, Waiter, lead_to
 from ._table cimport Move, State
 from ._waiting cimport Waiting
 
@@ -70,5 +70,5 @@ cdef class Moves(Waiting):
     cdef _free_slot(self, double now)
     @cython.locals(waiter=Waiter)
     cdef _offer_slots(self, double now)
-    @cython.locals(entry=Entry)
+    @cython.locals(entry=Entry, takers=Takers)
     cdef _tidy(self, Waiter waiter)

@@ -5,7 +5,8 @@ of a key stands follows from its state.
 
 Invariants, asserted by `Machine.check_invariants`:
 
-I1  A key is known if its state is not ABSENT, or a take that waits for it has not gone on yet.
+I1  A key is known if its state is not ABSENT, or a take that waits for it has not gone on yet. One
+    whose own code raised when it was to be forgotten may be left over.
 I2  The line is ``_returned`` (copies that came back) and then ``_arrived``: it holds exactly the
     entries whose state is AVAILABLE or BUFFERED.
 I3  ``_grants`` holds exactly the copies in flight, in the order of the grants; those of a key are
@@ -345,9 +346,14 @@ class Moves(Waiting):
             self._wake(waiter, RESERVED)
 
     def _tidy(self, waiter: Waiter) -> None:
-        """Forget the key of a take that has left, if it was known for that only."""
-        entry = waiter.entry
-        if entry is None or entry.state is not ABSENT or entry.takers is not None:
+        """A call goes on: the key of a take is forgotten, if it was known for that only."""
+        entry, waiter.entry = waiter.entry, None
+        if entry is None:
             return
-        if self._keys.find(entry.key) is entry:
-            self._keys.remove(entry)
+        takers = entry.takers
+        assert takers is not None
+        takers.count -= 1
+        if takers.count == 0:
+            entry.takers = None
+            if entry.state is ABSENT:
+                self._keys.forget(entry)

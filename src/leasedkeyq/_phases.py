@@ -181,7 +181,6 @@ class Phases(Moves):
             entry.value = entry.leases = None
             if entry.takers is not None:
                 entry.takers.clear()
-                entry.takers = None
         for calls in (self._returned, self._arrived, self._getters, self._putters, self._joiners):
             calls.clear()
         self.deadlines.clear()

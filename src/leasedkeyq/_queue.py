@@ -148,7 +148,7 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
             await future
             return self._resume(waiter)
         except BaseException:
-            self._leave(waiter)  # which does nothing if the call has had its end
+            self._leave(waiter)  # which does nothing if the call has resumed
             raise
 
     # -- leases ----------------------------------------------------------------

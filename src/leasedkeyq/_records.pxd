@@ -19,14 +19,18 @@ cdef class Entry(Deadline):
     cdef public double since
     cdef public long long newest
     cdef public Grant leases
-    cdef public LinkedList takers
+    cdef public Takers takers
 
     @cython.locals(newer=Grant, older=Grant)
     cpdef admit(self, Grant grant)
 
 
 @cython.final
-@cython.freelist(32)
+cdef class Takers(LinkedList):
+    cdef public Py_ssize_t count
+
+
+@cython.final
 cdef class Grant(Deadline):
     cdef public long long number
     cdef public object issuer

@@ -39,7 +39,7 @@ class Entry(Deadline):
     since: float  # when it came to its place in the line
     newest: int  # the version of the newest value that was accepted for the key
     leases: Grant | None  # the live ones, reserved ones included: the newest value first
-    takers: LinkedList | None  # the takes that wait for the key
+    takers: Takers | None  # the takes of the key that have not gone on yet
 
     def order(self) -> tuple[float, int, int]:
         return self.time, 1, self.version  # after the leases that are due
@@ -66,6 +66,16 @@ class Entry(Deadline):
         """One copy less is in flight, and not the newest. O(leases on the key)."""
         newer = next(one for one in self.grants() if one.older is grant)
         newer.older = grant.older
+
+
+class Takers(LinkedList):
+    """The takes of one key. Those that wait are in the list, in the order of arrival."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.first = self.last = None
+        self.count = 0  # of those that have not gone on yet; the wait of some may be over
 
 
 class Phase(Enum):
@@ -167,7 +177,8 @@ class Outcome(Enum):
     DONE = "what it waited for has come about"
     TIMED_OUT = "its timeout ran out first"
     ENDED = "nothing can come to it any more"
-    LEFT = "it has resumed, or was cancelled"
+    RESUMED = "it has gone on with what it came to"
+    LEFT = "it was cancelled"
 
 
 class Limit(Deadline):
@@ -196,7 +207,7 @@ class Waiter(Node):
     ticket: int  # rises with the order of arrival
     kind: str
     key: object  # of a take or a put
-    entry: Entry | None  # what a take waits for
+    entry: Entry | None  # of a take that has not gone on yet
     put: tuple[object, int, float] | None  # what a put will do: value, event, delay
     duration: float  # of the lease that a get or take will have
     timeout: float  # infinity for none
@@ -224,7 +235,7 @@ PATIENT = Patient()
 OPEN, SHUT, CLOSED = Phase
 FRONT, END, BACK = Place
 LIVE, ACKED, RELEASED, EXPIRED = Standing
-WAITING, RESERVED, DONE, TIMED_OUT, ENDED, LEFT = Outcome
+WAITING, RESERVED, DONE, TIMED_OUT, ENDED, RESUMED, LEFT = Outcome
 
 
 class Event(NamedTuple):

@@ -227,8 +227,9 @@ class Shell(Telling):
 
     def _leave(self, waiter: Waiter) -> None:
         """A call was cancelled, or closed as a coroutine: nothing may stay with it."""
-        self._machine.cancel(waiter, self._loop.time())
-        if self._outbox.changed:
+        try:
+            self._machine.cancel(waiter, self._loop.time())
+        finally:
             self._deliver()
 
     # -- the loop ------------------------------------------------------------------

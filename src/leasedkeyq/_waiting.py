@@ -100,8 +100,6 @@ class Waiting:
         calls.unlink(waiter)
         if calls is not self._getters:
             self._others[waiter.kind] -= 1
-            if waiter.entry is not None and calls.first is None:
-                waiter.entry.takers = None
         del self._waiters[waiter.ticket]
         limit, waiter.limit = waiter.limit, None
         if limit is not None and limit.list is not None:

@@ -264,8 +264,7 @@ class Follower(_model.Model):
         ticket, outcome = event["ticket"], event.get("outcome")
         waiter = next((waiter for waiter in self.waiters if waiter.ticket == ticket), None)
         if waiter is None:
-            over = (action, outcome) == ("cancel", "LEFT") and ticket <= self.tickets
-            if over or (ticket in self.unknown and outcome in ENDS):
+            if ticket in self.unknown and outcome in ENDS:
                 self.unknown.discard(ticket)  # it had its end before this
                 self.passed()
                 return

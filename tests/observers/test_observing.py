@@ -107,6 +107,24 @@ async def test_every_event_has_the_time_though_nothing_is_timed() -> None:
     assert times == [0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7]
 
 
+async def test_a_wait_that_ends_in_an_error_is_no_cancellation() -> None:
+    seen = Seen()
+    queue = Queue(observer=seen)
+    with pytest.raises(TimeoutError):
+        await queue.take("a", 1)
+    getting = asyncio.create_task(queue.get())
+    await quiet()
+    await queue.shutdown()
+    with pytest.raises(QueueClosedError):
+        await getting
+    ends = ["init", "take", "time_out", "resume", "get", "shutdown", "resume"]
+    assert seen.actions == ends
+    assert [event.detail for event in seen.events if event.action == "resume"] == [
+        "TIMED_OUT",
+        "ENDED",
+    ]
+
+
 async def test_a_refusal_and_a_look_tell_nothing() -> None:
     seen = Seen()
     queue = Queue(observer=seen)

@@ -292,7 +292,7 @@ def test_a_call_resumes_once_and_not_before_its_wait_is_over() -> None:
     with pytest.raises(TimeoutError):
         machine.resume(late, 1.0)
     for done in (call, late):
-        with pytest.raises(RuntimeError, match=r"^the call has nothing to resume with: LEFT$"):
+        with pytest.raises(RuntimeError, match=r"^the call has nothing to resume with: RESUMED$"):
             machine.resume(done, 1.0)
     machine.check_invariants()
 

@@ -243,11 +243,14 @@ async def test_every_call_from_within_is_refused_by_one_rule(inner: Inner) -> No
 
 @pytest.mark.req("IN-8", "WAIT-7")
 @pytest.mark.parametrize("wait", ["absent", "leased"])
-async def test_a_take_that_ends_while_its_key_raises_leaves_a_queue_that_works(wait: str) -> None:
+async def test_a_take_that_ends_while_its_key_raises_ends_as_it_would_have(wait: str) -> None:
+    """What the key raises is not the call's; the entry that it leaves behind goes with its use."""
+
     def explode() -> None:
         raise ZeroDivisionError
 
-    for end in ("cancel", "timeout", "close"):
+    ends = {"cancel": "CancelledError", "timeout": "TimeoutError", "close": "QueueClosedError"}
+    for end, said in ends.items():
         queue, _ = await a_queue()
         waiting = await blocked(queue.take(Key(wait), 3))
         before = await queue.qsize(), await queue.inflight_size()
@@ -258,13 +261,44 @@ async def test_a_take_that_ends_while_its_key_raises_leaves_a_queue_that_works(w
                 await asyncio.sleep(3)
             else:
                 await queue.close()
-            await outcome(waiting)
+            assert type(await outcome(waiting)).__name__ == said
         check(queue)
         if end != "close":
             assert (await queue.qsize(), await queue.inflight_size()) == before
             await queue.put(Key(wait), 5)
             assert (await queue.peek(Key(wait))) == (5 if wait == "absent" else None)
+            if wait == "absent":
+                assert await queue.discard(Key(wait))
+                assert Key(wait) not in known(queue)
             check(queue)
+
+
+def known(queue: Queue) -> list[Key]:
+    return [entry.key for entry in queue._machine._keys]
+
+
+@pytest.mark.req("IN-8")
+async def test_a_key_that_is_equal_only_now_and_then_overwrites_nothing() -> None:
+    class Fickle:
+        compared = 0
+
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            Fickle.compared += 1
+            return Fickle.compared % 2 == 0  # no, and then yes
+
+        def __repr__(self) -> str:
+            return "Fickle()"
+
+    queue = LeasedKeyQueue[Fickle, int]()
+    await queue.put(Fickle(), 1)
+    for call in (queue.put(Fickle(), 2), queue.take(Fickle())):
+        with pytest.raises(RuntimeError, match=r"^key Fickle\(\) is equal to one of the queue's"):
+            await call
+        check(queue)
+    assert [value for _, value in await drain(queue)] == [1]
 
 
 @pytest.mark.req("IN-8", "EXP-1")
@@ -334,8 +368,8 @@ KINDS: dict[str, Kept] = {
 class Meddler:
     """A key that does something when it is hashed, once."""
 
-    def __init__(self, act: Hook) -> None:
-        self.act: Hook | None = act
+    def __init__(self, act: Hook | None) -> None:
+        self.act = act
 
     def __hash__(self) -> int:
         act, self.act = self.act, None
@@ -383,6 +417,59 @@ async def test_a_call_that_ends_while_another_keys_code_runs_leaves_nothing_behi
     assert state.phase == ("open" if kind != "drain" else "closed" if ready else "shut")
     if kind != "drain":
         await queue.put("free", 1, timeout=0)
+
+
+class Cursed:
+    """A key whose hash raises from a certain moment on."""
+
+    raises = False
+
+    def __hash__(self) -> int:
+        if self.raises:
+            raise ZeroDivisionError
+        return 5
+
+
+@pytest.mark.req("IN-8", "IN-9")
+@pytest.mark.parametrize("end", ["close", "throw"])
+@pytest.mark.parametrize("operation", ["take", "take what is there", "put", "discard"])
+async def test_a_key_that_raises_when_a_call_put_aside_ends_harms_no_other_call(
+    operation: str, end: str
+) -> None:
+    """The error came out of the operation that was under way, and what was its own was lost."""
+    queue = LeasedKeyQueue[Any, int]()
+    cursed, key = Cursed(), Meddler(None)
+    call = queue.take(cursed)
+    call.send(None)
+    if operation == "take what is there" or operation == "discard":
+        await queue.put(key, 1)
+
+    def meddle() -> None:
+        if end == "close":
+            call.close()
+        else:
+            with pytest.raises(KeyError):
+                call.throw(KeyError())
+        cursed.raises = True
+
+    key.act = meddle
+    match operation:
+        case "take":
+            waiting = await blocked(queue.take(key))
+            await queue.put(key, 1)
+            assert (await waiting)[1] == 1
+        case "take what is there":
+            assert (await queue.take(key))[1] == 1
+        case "put":
+            await queue.put(key, 1)
+            assert (await queue.get(0))[1] == 1
+        case _:
+            assert await queue.discard(key)
+    assert cursed.raises
+    check(queue)
+    cursed.raises = False
+    await queue.put(cursed, 2)
+    assert [value for _, value in await drain(queue)] == [2]
 
 
 # -- whatever runs between two lines ------------------------------------------------------
