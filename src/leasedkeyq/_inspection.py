@@ -210,10 +210,9 @@ class Inspection(Phases):
 
     def _rebuilt(self, lease: Lease[Any]) -> Grant:
         """The live lease that a rebuilt one stands for."""
-        number = self._issuer.number(lease.token)
-        entry = None if number is None else self._keys.find(lease.key)
+        entry = self._keys.find(lease.key)
         for grant in () if entry is None else entry.grants():
-            if grant.number == number and grant.waiter is None:
+            if grant.token() == lease.token and grant.waiter is None:
                 return grant
         raise InvalidLeaseError(
             f"{text(lease)} is not live in this queue: it has ended, or was never granted here for"

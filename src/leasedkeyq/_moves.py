@@ -207,6 +207,7 @@ class Moves(Waiting):
         self._grants[grant] = None
         self._number = grant.number = self._number + 1
         grant.issuer = self._issuer
+        grant.prefix = self._issuer.prefix
         grant.entry = entry
         grant.value, entry.value = entry.value, None
         grant.version = entry.version

@@ -34,6 +34,7 @@ cdef class Takers(LinkedList):
 cdef class Grant(Deadline):
     cdef public long long number
     cdef public object issuer
+    cdef public str prefix
     cdef public Entry entry
     cdef public object value
     cdef public long long version

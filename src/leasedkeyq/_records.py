@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
 from math import inf
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ._deadlines import Deadline
 from ._linkedlist import LinkedList, Node
 from ._table import State
-from ._tokens import Issuer
+from ._tokens import Issuer, token
 
 COME: Final = -inf  # the time of a value that has none, or whose time has come
 
@@ -110,12 +110,14 @@ class Grant(Deadline):
     """
 
     __slots__ = (
-        *("number", "issuer", "entry", "value", "version", "attempts", "attempt", "seen"),
+        *("number", "issuer", "prefix", "entry", "value", "version"),
+        *("attempts", "attempt", "seen"),
         *("duration", "since", "waiter", "standing", "older"),
     )
 
     number: int  # of the grant, in the order of all grants of the queue
     issuer: Issuer
+    prefix: str  # of the token: the issuer's when it was granted
     entry: Entry
     value: object
     version: int
@@ -131,13 +133,17 @@ class Grant(Deadline):
     def order(self) -> tuple[float, int, int]:
         return self.time, 0, self.number
 
+    def token(self) -> str:
+        return token(self.prefix, self.number)
+
 
 class Handle:
     """Leads from the lease that a consumer holds to the queue's own record of it."""
 
     __slots__ = ("__weakref__", "_grant")
 
-    _grant: Grant | None
+    if TYPE_CHECKING:  # or else it would be a field to tools, in one of the builds
+        _grant: Grant | None
 
 
 COMPILED: Final = not __file__.endswith((".py", ".pyc"))

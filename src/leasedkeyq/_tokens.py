@@ -11,7 +11,7 @@ _NUMBER_DIGITS: Final = 12  # of the grant's number, in hexadecimal, at the end 
 
 
 class Issuer:
-    """Gives the grants of one queue their tokens.
+    """Marks the grants of one queue as its own.
 
     A token has 74 random bits of the queue's own, in the form of RFC 9562, version 8, and then
     the grant's number in 48 bits (nine years of a million grants a second), so the tokens of one
@@ -29,20 +29,11 @@ class Issuer:
         bits = int.from_bytes(os.urandom(16), "big")
         bits = bits & ~(0xF << 76) | 8 << 76  # version 8
         bits = bits & ~(0x3 << 62) | 2 << 62  # the RFC's variant
-        self.prefix = str(UUID(int=bits))[:-_NUMBER_DIGITS]
+        self.prefix = str(UUID(int=bits))[:-_NUMBER_DIGITS]  # of the tokens granted from now on
 
-    def token(self, number: int) -> str:
-        return f"{self.prefix}{number:0{_NUMBER_DIGITS}x}"
 
-    def number(self, token: object) -> int | None:
-        """The number in a token of this issuer, or None."""
-        if not isinstance(token, str) or not token.startswith(self.prefix):
-            return None
-        try:
-            number = int(token[len(self.prefix) :], 16)
-        except ValueError:
-            return None
-        return number if self.token(number) == token else None
+def token(prefix: str, number: int) -> str:
+    return f"{prefix}{number:0{_NUMBER_DIGITS}x}"
 
 
 _ISSUERS: WeakSet[Issuer] = WeakSet()

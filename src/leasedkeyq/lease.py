@@ -48,7 +48,7 @@ class Lease(_Fields, Generic[K]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         value: object
         if name == "token":
-            value = grant.issuer.token(grant.number)
+            value = grant.token()
         else:
             value = grant.entry.key if name == "key" else grant.attempt
         object.__setattr__(self, name, value)

@@ -417,7 +417,7 @@ class RedisMachine:
             if grant is not None and grant.issuer is not self._issuer:
                 number: int | None = 0
             else:
-                number = grant.number if grant else self._issuer.number(held.token)
+                number = grant.number if grant else self._number_of(held.token)
             key = self._key(grant.entry.key if grant else held.key)
             if ends is None or grant is None:
                 grant = self._grants.get(number or 0)
@@ -428,6 +428,9 @@ class RedisMachine:
                 raise self._dead(held)
             self._outcome(reply)
             return reply
+
+    def _number_of(self, token: str) -> int | None:
+        return next((n for n, one in self._grants.items() if one.token() == token), None)
 
     def _dead(self, lease: Lease[Any]) -> Exception:
         grant = lease._grant
@@ -716,6 +719,7 @@ class RedisMachine:
         _, number, key, value, attempt = reply
         grant = Grant()
         grant.number, grant.issuer, grant.standing = int(number), self._issuer, LIVE
+        grant.prefix = self._issuer.prefix
         grant.attempt = int(attempt)
         grant.duration = duration
         entry: Any = SimpleNamespace(key=self._objects[key])

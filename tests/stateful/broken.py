@@ -367,16 +367,14 @@ bug("Moves._end", "an expired lease is no LeaseExpiredError")(_stood("EXPIRED"))
 
 @bug("Inspection._rebuilt", "a lease rebuilt with another key is taken")
 def _(o: Any, self: Any, lease: Any) -> Any:
-    number = self._issuer.number(lease.token)
-    alike = (grant for grant in self._grants if grant.number == number and grant.waiter is None)
-    return next(alike, None) or o(self, lease)
+    alike = [one for one in self._grants if one.token() == lease.token and one.waiter is None]
+    return alike[0] if alike else o(self, lease)
 
 
 @bug("Inspection._rebuilt", "a lease that is rebuilt early is taken for one that is reserved")
 def _(o: Any, self: Any, lease: Any) -> Any:
-    number = self._issuer.number(lease.token)
     for grant in self._grants:
-        if grant.number == number and grant.waiter and grant.entry.key == lease.key:
+        if grant.token() == lease.token and grant.waiter and grant.entry.key == lease.key:
             return grant
     return o(self, lease)
 

@@ -129,7 +129,7 @@ def test_a_lease_has_three_fields_and_no_other_public_name() -> None:
     assert {name for name in [*dir(Lease), "attempt"] if not name.startswith("_")} == {*fields}
     assert [*inspect.signature(Lease).parameters] == [*fields]
     assert get_type_hints(Lease.__init__) == {**fields, "return": type(None)}
-    assert get_type_hints(Lease).items() >= fields.items()
+    assert get_type_hints(Lease) == fields
 
 
 def test_the_package_says_which_build_it_is_and_refuses_another(

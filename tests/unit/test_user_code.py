@@ -273,7 +273,7 @@ async def test_a_take_that_ends_while_its_key_raises_ends_as_it_would_have(wait:
             check(queue)
 
 
-def known(queue: Queue) -> list[Key]:
+def known(queue: Queue) -> list[object]:
     return [entry.key for entry in queue._machine._keys]
 
 
