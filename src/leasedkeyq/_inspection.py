@@ -50,67 +50,91 @@ class Inspection(Phases):
         In the order of time; at equal times leases in the order of their grants, then values in
         the order of their versions. Every operation does so first, and all introspection.
         """
-        with self._enter(now):
-            pass
+        self._enter(now)
+        self._busy = False
 
     def superseded(self, lease: object, now: float) -> bool:
         """Whether a newer value than was seen through the lease has been accepted. O(1)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             grant = self._asked_about(lease)
             return grant.seen < grant.entry.newest
+        finally:
+            self._busy = False
 
     def deadline(self, lease: object, now: float) -> float:
         """When the lease runs out; infinity for never. O(1)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             return self._asked_about(lease).time
+        finally:
+            self._busy = False
 
     def peek(self, key: object, now: float) -> object:
         """The available value of the key, or None. O(1)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             entry = self._keys.find(key)
             return entry.value if entry is not None and entry.state.lined else None
+        finally:
+            self._busy = False
 
     def contains(self, key: object, now: float) -> bool:
         """Whether a copy of the key is available. O(1)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             entry = self._keys.find(key)
             return entry is not None and entry.state.lined
+        finally:
+            self._busy = False
 
     def available_keys(self, now: float) -> set[Any]:
         """The keys that have an available copy. O(result)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             return self._keys.distinct([entry.key for entry in self._line()])
+        finally:
+            self._busy = False
 
     def available_items(self, now: float) -> list[tuple[Any, Any]]:
         """The line, front first. O(result)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             return [(entry.key, entry.value) for entry in self._line()]
+        finally:
+            self._busy = False
 
     def delayed_keys(self, now: float) -> set[Any]:
         """The keys whose waiting copy is delayed. O(delays and timed leases)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             held = [one for one in self.deadlines if isinstance(one, Entry)]
             return self._keys.distinct([one.key for one in held if one.state.late])
+        finally:
+            self._busy = False
 
     def inflight_keys(self, now: float) -> set[Any]:
         """The keys that have a live lease, or a reserved copy. O(leases)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             return self._keys.distinct([grant.entry.key for grant in self._grants])
+        finally:
+            self._busy = False
 
     def qsize(self, now: float) -> int:
         """How many copies are available. O(1)."""
-        with self._enter(now):
-            return self._available()
+        self.reap(now)
+        return self._available()
 
     def delayed_size(self, now: float) -> int:
         """How many copies are delayed. O(1)."""
-        with self._enter(now):
-            return self._late
+        self.reap(now)
+        return self._late
 
     def inflight_size(self, now: float) -> int:
         """How many copies are leased or reserved. O(1)."""
-        with self._enter(now):
-            return len(self._grants)
+        self.reap(now)
+        return len(self._grants)
 
     def stats(self, now: float) -> Stats:
         """How much there is, what has been, and how old it is. O(1), amortised.
@@ -119,7 +143,8 @@ class Inspection(Phases):
         follows: an ack is a grant that has ended in no other way, and a value was replaced if it
         has gone in no other way.
         """
-        with self._enter(now):
+        self._enter(now)
+        try:
             available, in_flight = self._available(), len(self._grants)
             acks = self._acks()
             return Stats(
@@ -141,13 +166,18 @@ class Inspection(Phases):
                 oldest_available_age=self._age([self._returned.first, self._arrived.first], now),
                 oldest_lease_age=self._age([self._first_grant()], now),
             )
+        finally:
+            self._busy = False
 
     def overview(self, leases: int, now: float) -> Overview:
         """What a person wants to see, with so many of the oldest leases. O(leases)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             self._first_grant()
             held = [_holding(grant, now) for grant in islice(self._grants, leases)]
             return Overview(self._phase.value, self._maxsize, held)
+        finally:
+            self._busy = False
 
     def _available(self) -> int:
         return self._items - len(self._grants) - len(self._slots) - self._late
@@ -183,8 +213,7 @@ class Inspection(Phases):
 
     def _asked_about(self, lease: object) -> Grant:
         """The live lease that a question is about; it raises as an ack does."""
-        if self._phase is CLOSED:
-            self._begin(-inf, False)
+        self._check_phase(SHUT)
         return self._live(lease)
 
     def _live(self, lease: object) -> Grant:
@@ -223,7 +252,8 @@ class Inspection(Phases):
 
     def snapshot(self, now: float) -> Snapshot:
         """The whole state, in the words of the specification. O(n)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             entries = [*self._keys]
             delayed = [_held(one) for one in entries if one.state.late]
             deferred = [_held(one) for one in entries if one.state is DEFERRED]
@@ -238,6 +268,8 @@ class Inspection(Phases):
                 waiting=tuple(_wait(waiter) for waiter in self._waiters.values()),
                 slots=tuple(sorted(self._slots)),
             )
+        finally:
+            self._busy = False
 
     def check_invariants(self) -> None:
         """Assert I1 to I11, and show the state when one fails. O(n), for tests."""

@@ -14,7 +14,6 @@ from math import inf
 from ._checks import AT_ONCE, delay_seconds, lease_seconds, put_event, seconds, text
 from ._inspection import Inspection
 from ._moves import Delivery
-from ._phases import called_from_within
 from ._records import (
     ACKED,
     BACK,
@@ -67,12 +66,8 @@ class Machine(Inspection):
         event = self._event if policy is None else put_event(policy)
         pause = 0.0 if delay is AT_ONCE else delay_seconds(delay)
         wait = inf if timeout is None else seconds("timeout", timeout)
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, OPEN)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, True)
             if self._store(key, value, event, pause, now):
                 return None
             if wait <= 0:
@@ -85,12 +80,8 @@ class Machine(Inspection):
 
     def discard(self, key: object, now: float) -> bool:
         """Discard: what waits of the key is gone; False if there was nothing. O(1)."""
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, SHUT)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, False)
             entry = self._keys.find(key)
             if entry is None:
                 return False
@@ -126,12 +117,8 @@ class Machine(Inspection):
         duration = self._default
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, SHUT)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, False)
             line = self._returned if self._returned.first is not None else self._arrived
             entry: Entry | None = line.first
             if entry is not None:
@@ -155,12 +142,8 @@ class Machine(Inspection):
         duration = self._default
         if lease_timeout is not None:
             duration = lease_seconds("lease_timeout", lease_timeout)
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, SHUT)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, False)
             entry = self._keys.find(key)
             if entry is not None and entry.state.lined:
                 self._leave_line(entry)
@@ -185,12 +168,8 @@ class Machine(Inspection):
 
     def resume(self, waiter: Waiter, now: float) -> Delivery | bool | None:
         """Resume: a call whose wait is over returns what it has come to, or raises. O(1)."""
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now)
         try:
-            if now >= self.deadlines.soonest:
-                self._reap(now)
             outcome = waiter.outcome
             if outcome is WAITING or outcome is LEFT or outcome is RESUMED:
                 raise RuntimeError(f"the call has nothing to resume with: {outcome.name}")
@@ -244,7 +223,7 @@ class Machine(Inspection):
             self.outbox.left.append(waiter)
             self.outbox.changed = True
             return
-        self._busy = True
+        self._enter(-inf)
         try:
             grant, waiter.grant = waiter.grant, None
             outcome, waiter.outcome = waiter.outcome, LEFT
@@ -269,7 +248,8 @@ class Machine(Inspection):
 
     def time_out(self, now: float) -> None:
         """TimeOut: reap, and end the waits that are due. The shell's timer calls it."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             if self.outbox.events is not None:
                 self._tell("time_out", now)
             closes = False
@@ -286,17 +266,15 @@ class Machine(Inspection):
             self.outbox.alarm = inf
             self.outbox.changed = True
             self._reckon()
+        finally:
+            self._busy = False
 
     # -- leases ------------------------------------------------------------------
 
     def ack(self, lease: object, now: float) -> None:
         """Ack: the leased copy is gone for good. O(1)."""
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, SHUT)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, False)
             grant = self._live(lease)
             entry = grant.entry
             last = entry.leases is grant and grant.older is None
@@ -327,12 +305,8 @@ class Machine(Inspection):
                 f"a release with a delay of {pause} s can't go to the front: leave out either"
                 " delay or requeue_front"
             )
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, SHUT)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, False)
             grant = self._live(lease)
             if self.outbox.events is not None:
                 how = (place is FRONT, pause)
@@ -347,12 +321,8 @@ class Machine(Inspection):
     def extend(self, lease: object, timeout: object, now: float) -> None:
         """Extend: restart the lease's clock. O(1)."""
         duration = None if timeout is None else lease_seconds("timeout", timeout)
-        if self._busy:
-            raise called_from_within()
-        self._busy = True
+        self._enter(now, SHUT)
         try:
-            if self._phase is not OPEN or now >= self.deadlines.soonest:
-                self._begin(now, False)
             grant = self._live(lease)
             self._set_clock(grant, grant.duration if duration is None else duration, now)
             if self.outbox.events is not None:
@@ -362,24 +332,28 @@ class Machine(Inspection):
 
     def refresh(self, lease: object, now: float) -> object:
         """Refresh: the value of the leased copy as it stands has been seen. O(1)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             grant = self._asked_about(lease)
             grant.seen = grant.version
             if self.outbox.events is not None:
                 self._tell("refresh", now, grant.entry.key, grant.version, grant.number)
             return grant.value
+        finally:
+            self._busy = False
 
     # -- the whole queue ---------------------------------------------------------
 
     def start(self, now: float) -> None:
         """Nothing to start: the check that the queue is not closed."""
-        with self._enter(now):
-            self._begin(now, False)
+        self._enter(now, SHUT)
+        self._busy = False
 
     def join(self, timeout: object, now: float) -> Waiter | None:
         """Join: wait until the queue holds nothing. O(1)."""
         wait = inf if timeout is None else seconds("timeout", timeout)
-        with self._enter(now):
+        self._enter(now)
+        try:
             if self._items == 0:
                 return None
             if self._phase is CLOSED:
@@ -392,16 +366,22 @@ class Machine(Inspection):
             waiter = self._wait("join", self._joiners, None, wait, now)
             self._ending = True
             return waiter
+        finally:
+            self._busy = False
 
     def shutdown(self, now: float) -> None:
         """Shutdown: no more puts; calls end as soon as nothing can come to them. O(calls)."""
-        with self._enter(now):
+        self._enter(now)
+        try:
             self._shut(now, "shutdown")
+        finally:
+            self._busy = False
 
     def drain(self, timeout: object, now: float) -> Waiter | bool:
         """Drain: shut down, and close as soon as what is not delayed is worked off. O(calls)."""
         wait = inf if timeout is None else seconds("timeout", timeout)
-        with self._enter(now):
+        self._enter(now)
+        try:
             if self._phase is CLOSED:
                 return self._items == 0
             if not self._drained() and wait > 0:
@@ -414,15 +394,20 @@ class Machine(Inspection):
             self._shut(now, "shut")
             self._close(now, "end")
             return drained
+        finally:
+            self._busy = False
 
     def close(self, now: float) -> None:
         """Close: every call, lease and delay ends; the oldest grant comes out in front.
 
         O(n log n) for n calls, leases and delays.
         """
-        with self._enter(now):
+        self._enter(now)
+        try:
             if self._phase is not CLOSED:
                 self._close(now, "close")
+        finally:
+            self._busy = False
 
 
 def _nothing_comes(what: str) -> QueueClosedError:

@@ -12,7 +12,8 @@ cdef object CLOSED, DONE, END, ENDED, EXPIRED, FRONT, LEFT, OPEN, RELEASED, SHUT
 
 
 cdef class Phases(Moves):
-    cdef _begin(self, double now, bint puts)
+    cdef _enter(self, double now, allowed=*)
+    cdef _check_phase(self, allowed)
     @cython.locals(deadline=Deadline, due=double, entry=Entry)
     cdef _reap(self, double now)
     @cython.locals(waiter=Waiter)

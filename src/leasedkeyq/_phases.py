@@ -7,7 +7,6 @@ something ends with `Phases._conclude`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
 
 from ._deadlines import in_order
 from ._moves import Moves
@@ -25,6 +24,7 @@ from ._records import (
     SHUT,
     Entry,
     Grant,
+    Phase,
     Waiter,
 )
 from ._table import ABSENT
@@ -41,37 +41,33 @@ class Phases(Moves):
         """Whether an operation is under way, so that no other may begin."""
         return self._busy
 
-    def _begin(self, now: float, puts: bool) -> None:
-        """What is due is carried out, and the queue is open for it."""
-        if now >= self.deadlines.soonest:
-            self._reap(now)
-        if self._phase is CLOSED:
-            raise QueueClosedError(
-                "the queue is closed: only the introspection methods still answer"
-            )
-        if self._phase is SHUT and puts:
-            raise QueueClosedError(
-                "the queue is shut down: it takes no more puts, and works off what it holds"
-            )
+    def _enter(self, now: float, allowed: Phase = CLOSED) -> None:
+        """Begin an operation, which sets ``_busy`` back when it is over.
 
-    def _enter(self, now: float) -> Self:
-        """Begin an operation that need not be fast: `with self._enter(now)`."""
+        No other is under way, what is due is carried out, and the end of the queue has come no
+        further than is ``allowed``.
+        """
         if self._busy:
             raise called_from_within()
         self._busy = True
         try:
             if now >= self.deadlines.soonest:
                 self._reap(now)
+            if self._phase is not OPEN:
+                self._check_phase(allowed)
         except BaseException:
             self._busy = False
             raise
-        return self
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._busy = False
+    def _check_phase(self, allowed: Phase) -> None:
+        if self._phase is CLOSED and allowed is not CLOSED:
+            raise QueueClosedError(
+                "the queue is closed: only the introspection methods still answer"
+            )
+        if self._phase is SHUT and allowed is OPEN:
+            raise QueueClosedError(
+                "the queue is shut down: it takes no more puts, and works off what it holds"
+            )
 
     def _reap(self, now: float) -> None:
         for deadline in self.deadlines.due(now):
