@@ -18,18 +18,19 @@ cdef class Shell(Telling):
 
     @cython.locals(now=double)
     cpdef ack_nowait(self, lease)
-    @cython.locals(now=double, untimed=bint, waiter=Waiter)
+    @cython.locals(now=double, waiter=Waiter)
     cpdef _put(self, key, value, policy, delay, timeout)
-    @cython.locals(now=double, untimed=bint)
+    @cython.locals(now=double)
     cpdef _get(self, timeout, lease_timeout)
     @cython.locals(now=double)
     cpdef _take(self, key, timeout, lease_timeout)
-    @cython.locals(now=double, untimed=bint)
+    @cython.locals(now=double)
     cpdef _resume(self, Waiter waiter)
     cpdef _leave(self, Waiter waiter)
     cdef _accompany(self, Waiter waiter)
-    cdef double _now(self) except? -1
-    cdef _check_loop(self)
+    cdef double _now(self, bint untimed=*) except? -1
+    cdef double _read_clock(self) except? -1
+    cdef _adopt(self, running)
     @cython.locals(outbox=Outbox, waiter=Waiter)
     cdef _deliver(self, double not_before=*)
     cdef _arm(self, double alarm)

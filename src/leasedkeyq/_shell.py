@@ -96,14 +96,11 @@ class Shell(Telling):
 
     def ack_nowait(self, lease: Lease[Any]) -> None:
         """`ack`, as a plain method. O(1). Spec: ``Ack``."""
-        if get_running_loop() is not self._loop:
-            self._check_loop()
-        now = self._noted if self._deadlines.soonest == self._untimed else self._loop.time()
+        now = self._now(True)
         try:
             self._machine.ack(lease, now)
         finally:
-            if self._outbox.changed:
-                self._deliver()
+            self._deliver()
 
     def release_nowait(
         self, lease: Lease[Any], *, requeue_front: bool = False, delay: float = 0
@@ -146,49 +143,34 @@ class Shell(Telling):
     def _put(
         self, key: object, value: object, policy: object, delay: object, timeout: object
     ) -> Waiter | None:
-        if get_running_loop() is not self._loop:
-            self._check_loop()
-        untimed = delay is AT_ONCE and (timeout is None or timeout is NOWAIT)
-        if untimed and self._deadlines.soonest == self._untimed:
-            now = self._noted
-        else:
-            now = self._loop.time()
+        now = self._now(delay is AT_ONCE and (timeout is None or timeout is NOWAIT))
         try:
             waiter = self._machine.put(key, value, policy, delay, timeout, now)
             if waiter is not None:
                 self._accompany(waiter)
             return waiter
         finally:
-            if self._outbox.changed:
-                self._deliver()
+            self._deliver()
 
     def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
-        if get_running_loop() is not self._loop:
-            self._check_loop()
-        untimed = lease_timeout is None and (timeout is None or timeout is NOWAIT)
-        if untimed and self._deadlines.soonest == self._untimed:
-            now = self._noted
-        else:
-            now = self._loop.time()
+        now = self._now(lease_timeout is None and (timeout is None or timeout is NOWAIT))
         try:
             call = self._machine.get(timeout, lease_timeout, now)
             if type(call) is Waiter:
                 self._accompany(call)
             return call
         finally:
-            if self._outbox.changed:
-                self._deliver()
+            self._deliver()
 
     def _take(self, key: object, timeout: object, lease_timeout: object) -> Delivery | Waiter:
-        now = self._now()
+        now = self._now(lease_timeout is None and (timeout is None or timeout is NOWAIT))
         try:
             call = self._machine.take(key, timeout, lease_timeout, now)
             if type(call) is Waiter:
                 self._accompany(call)
             return call
         finally:
-            if self._outbox.changed:
-                self._deliver()
+            self._deliver()
 
     def _do(self, operation: Callable[..., T], *arguments: object) -> T:
         """Any other operation of the machine."""
@@ -199,8 +181,7 @@ class Shell(Telling):
                 self._accompany(outcome)
             return outcome
         finally:
-            if self._outbox.changed:
-                self._deliver()
+            self._deliver()
 
     def _accompany(self, waiter: Waiter) -> None:
         """Give a call that waits a future, which is done if something has come for it by now.
@@ -214,41 +195,51 @@ class Shell(Telling):
 
     def _resume(self, waiter: Waiter) -> Any:
         """The wait of a call is over."""
-        if get_running_loop() is not self._loop:
-            self._check_loop()
-        untimed = waiter.duration == inf and waiter.kind != "put"  # which may have a delay
-        untimed = untimed and self._deadlines.soonest == self._untimed
-        now = self._noted if untimed else self._loop.time()
+        now = self._now(waiter.duration == inf and waiter.kind != "put")  # which may have a delay
         try:
             return self._machine.resume(waiter, now)
         finally:
-            if self._outbox.changed:
-                self._deliver()
+            self._deliver()
 
     def _leave(self, waiter: Waiter) -> None:
         """A call was cancelled, or closed as a coroutine: nothing may stay with it."""
         try:
-            self._machine.cancel(waiter, self._loop.time())
+            self._machine.cancel(waiter, self._read_clock())
         finally:
             self._deliver()
 
     # -- the loop ------------------------------------------------------------------
 
-    def _now(self) -> float:
-        """The time, after a check that the queue's own loop runs."""
-        if get_running_loop() is not self._loop:
-            self._check_loop()
-        now: float = self._loop.time()
-        self._noted = now
-        return now
+    def _now(self, untimed: bool = False) -> float:
+        """The time, after a check that the queue's own loop runs.
 
-    def _check_loop(self) -> None:
+        ``untimed``: the operation sets no deadline. If none is set either, the clock is not read:
+        a time that has been will do.
+        """
+        try:
+            running = get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"no running event loop: {self!r} can be used within one only, by its coroutines"
+                " and callbacks"
+            ) from None
+        if running is not self._loop:
+            self._adopt(running)
+        if untimed and self._deadlines.soonest == self._untimed:
+            return self._noted
+        return self._read_clock()
+
+    def _read_clock(self) -> float:
+        """The time. The loop need not run: a coroutine may be closed when it is over."""
+        self._noted = self._loop.time()
+        return self._noted
+
+    def _adopt(self, running: AbstractEventLoop) -> None:
         """The queue belongs to the loop that it first worked in."""
-        loop = get_running_loop()
         if self._loop is None:
-            self._loop = loop
-            self._noted = loop.time()
-        if loop is not self._loop:
+            self._loop = running
+            self._read_clock()
+        if running is not self._loop:
             raise RuntimeError(
                 f"{self!r} belongs to the event loop in which it was first used, and this is"
                 " another: use one queue for each loop"
@@ -271,7 +262,7 @@ class Shell(Telling):
                     if not loop.is_closed():
                         raise  # otherwise nobody is left to be woken
             while outbox.left:
-                self._machine.cancel(outbox.left.popleft(), loop.time())
+                self._machine.cancel(outbox.left.popleft(), self._read_clock())
             if outbox.alarm != self._armed:
                 self._arm(max(outbox.alarm, not_before))
             if outbox.dropped:
@@ -287,7 +278,7 @@ class Shell(Telling):
 
     def _time_out(self) -> None:
         """The timer has fired; up to one resolution of the clock early, as asyncio may."""
-        now = self._loop.time()
+        now = self._read_clock()
         early = now < self._armed
         self._timer = None
         self._armed = inf
