@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from operator import methodcaller
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ._linkedlist import LinkedList, Node
 
@@ -47,6 +47,12 @@ class Lane(LinkedList):
     """The deadlines that were set with one duration, soonest first."""
 
     __slots__ = ("queued",)
+
+    first: Deadline | None
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Deadline]: ...
 
     def __init__(self) -> None:
         self.first = self.last = None

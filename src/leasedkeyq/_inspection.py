@@ -335,10 +335,10 @@ class Inspection(Phases):
     def _check_calls(self) -> None:
         """I6, I7, I9 and I10. A call that is cancelled may stay until it is met or cleared away."""
         lists = [self._getters, self._putters, self._joiners]
-        for entry in self._keys:
-            if entry.takers is not None:
-                assert entry.takers.count >= max(1, len([*entry.takers])), "I1"
-                lists.append(entry.takers)
+        for takers in [entry.takers for entry in self._keys]:
+            if takers is not None:
+                assert takers.count >= max(1, len([*takers])), "I1"
+                lists.append(takers)
         for calls in lists:
             calls.check_invariants()
             tickets = [waiter.ticket for waiter in calls]

@@ -15,7 +15,6 @@ L4  A node with ``list`` None is in no list.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 
 class Node:
@@ -37,8 +36,8 @@ class LinkedList:
 
     __slots__ = ("first", "last")
 
-    first: Any  # a node, or None: of which kind, is for the owner of the list to say
-    last: Any
+    first: Node | None
+    last: Node | None
 
     def __init__(self) -> None:
         self.first = self.last = None
@@ -47,7 +46,7 @@ class LinkedList:
         """Put an unlinked node at the end; a linked one is a RuntimeError."""
         if node.list is not None:
             raise RuntimeError(f"{node!r} is linked already")
-        last: Node | None = self.last
+        last = self.last
         node.list = self
         node.next = None
         node.prev = last
@@ -61,7 +60,7 @@ class LinkedList:
         """Put an unlinked node at the front; a linked one is a RuntimeError."""
         if node.list is not None:
             raise RuntimeError(f"{node!r} is linked already")
-        first: Node | None = self.first
+        first = self.first
         node.list = self
         node.prev = None
         node.next = first
@@ -88,14 +87,14 @@ class LinkedList:
 
     def clear(self) -> None:
         """Unlink every node, one after the other: O(n), without recursion."""
-        node: Node | None = self.first
+        node = self.first
         self.first = self.last = None
         while node is not None:
             after = node.next
             node.list = node.prev = node.next = None
             node = after
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Node]:
         """From first to last. The list must not change meanwhile."""
         node = self.first
         while node is not None:

@@ -1,8 +1,7 @@
 cimport cython
 
 from ._inspection cimport Inspection
-from ._linkedlist cimport LinkedList
-from ._records cimport Entry, Grant, Waiter
+from ._records cimport Entry, Grant, Line, Waiter
 from ._table cimport Move, State
 
 cdef double COME, inf
@@ -18,7 +17,7 @@ cdef class Machine(Inspection):
     cpdef put(self, key, value, policy, delay, timeout, double now)
     @cython.locals(entry=Entry, move=Move, state=State)
     cpdef bint discard(self, key, double now) except -1
-    @cython.locals(wait=double, duration=double, line=LinkedList, entry=Entry, waiter=Waiter)
+    @cython.locals(wait=double, duration=double, line=Line, entry=Entry, waiter=Waiter)
     cpdef get(self, timeout, lease_timeout, double now)
     @cython.locals(wait=double, duration=double, entry=Entry, waiter=Waiter)
     cpdef take(self, key, timeout, lease_timeout, double now)

@@ -29,7 +29,6 @@ from ._records import (
     SHUT,
     TIMED_OUT,
     WAITING,
-    Entry,
     Limit,
     Takers,
     Waiter,
@@ -120,7 +119,7 @@ class Machine(Inspection):
         self._enter(now, SHUT)
         try:
             line = self._returned if self._returned.first is not None else self._arrived
-            entry: Entry | None = line.first
+            entry = line.first
             if entry is not None:
                 line.unlink(entry)
                 return self._deliver(self._grant(entry, duration), now, "get")

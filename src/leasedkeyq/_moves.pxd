@@ -2,8 +2,7 @@ cimport cython
 
 from ._deadlines cimport Deadline
 from ._keys cimport KeyMap
-from ._linkedlist cimport LinkedList
-from ._records cimport Entry, Grant, Takers, Waiter, lead_to
+from ._records cimport Entry, Grant, Line, Takers, Waiter, lead_to
 from ._table cimport Move, State
 from ._waiting cimport Waiting
 
@@ -25,8 +24,8 @@ cdef class Moves(Waiting):
     cdef public bint _busy
     cdef public bint _ending
     cdef public KeyMap _keys
-    cdef public LinkedList _returned
-    cdef public LinkedList _arrived
+    cdef public Line _returned
+    cdef public Line _arrived
     cdef public dict _grants
     cdef public Py_ssize_t _items
     cdef public Py_ssize_t _late

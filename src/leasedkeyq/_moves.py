@@ -36,7 +36,6 @@ from typing import Any, TypeAlias
 from ._checks import bound, lease_seconds, put_event, text
 from ._deadlines import Deadline
 from ._keys import KeyMap
-from ._linkedlist import LinkedList
 from ._records import (
     BACK,
     COME,
@@ -46,6 +45,7 @@ from ._records import (
     RESERVED,
     Entry,
     Grant,
+    Line,
     Place,
     Standing,
     Waiter,
@@ -97,8 +97,8 @@ class Moves(Waiting):
         self._ending = False  # a join waits or the queue is shut: what has ended must be looked for
 
         self._keys = KeyMap()
-        self._returned = LinkedList()  # of entries
-        self._arrived = LinkedList()
+        self._returned = Line()  # of copies that came back
+        self._arrived = Line()
         self._items = 0
         self._late = 0  # how many of them are delayed
         self._deferred = 0  # values, which are no items
@@ -194,7 +194,7 @@ class Moves(Waiting):
 
     def _put_in_front(self, entry: Entry) -> None:
         """It counts as long as the one behind it: so the first of a list is always its oldest."""
-        second: Entry | None = self._returned.first
+        second = self._returned.first
         if second is not None and second.since < entry.since:
             entry.since = second.since
         self._returned.link_first(entry)

@@ -5,8 +5,9 @@ This file stays pure Python in every build: compiled coroutines are slower.
 
 from __future__ import annotations
 
+from asyncio import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar, cast
 
 from ._checks import InFlightPolicy
 from ._records import Waiter
@@ -123,8 +124,10 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
         is shut down and holds nothing more), TypeError or ValueError for a bad timeout. O(1).
         Spec: ``Get``, ``Resume``.
         """
-        call: Any = self._get(timeout, lease_timeout)
-        return call if type(call) is tuple else await self._wait(call)
+        call = self._get(timeout, lease_timeout)
+        if isinstance(call, Waiter):
+            return cast("Delivery[K, V]", await self._wait(call))
+        return call
 
     async def take(
         self, key: K, timeout: float | None = None, *, lease_timeout: float | None = None
@@ -138,12 +141,14 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
         shut down and holds nothing of the key), and TypeError for an unhashable key. O(1).
         Spec: ``Take``, ``Resume``.
         """
-        call: Any = self._take(key, timeout, lease_timeout)
-        return call if type(call) is tuple else await self._wait(call)
+        call = self._take(key, timeout, lease_timeout)
+        if isinstance(call, Waiter):
+            return cast("Delivery[K, V]", await self._wait(call))
+        return call
 
-    async def _wait(self, waiter: Waiter) -> Any:
+    async def _wait(self, waiter: Waiter) -> object:
         """The one way to wait: until the machine has something for the call."""
-        future: Any = waiter.caller
+        future = cast("Future[None]", waiter.caller)
         try:
             await future
             return self._resume(waiter)
@@ -195,8 +200,7 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
 
         Raises as `ack` does. O(1). Spec: ``Refresh``.
         """
-        value: Any = self._do(self._machine.refresh, lease)
-        return value  # type: ignore[no-any-return]
+        return cast("V", self._do(self._machine.refresh, lease))
 
     async def superseded(self, lease: Lease[K]) -> bool:
         """Whether a newer value of the key was put than was last seen through this lease.
@@ -244,8 +248,7 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
         """
         call = self._do(self._machine.drain, timeout)
         if isinstance(call, Waiter):
-            drained: bool = await self._wait(call)
-            return drained
+            return bool(await self._wait(call))
         return call
 
     async def close(self) -> None:
@@ -283,8 +286,7 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
 
         Raises TypeError for an unhashable key. O(1). Spec: ``Available``.
         """
-        value: Any = self._do(self._machine.peek, key)
-        return value  # type: ignore[no-any-return]
+        return cast("V | None", self._do(self._machine.peek, key))
 
     async def contains(self, key: K) -> bool:
         """Whether a copy of the key is available.

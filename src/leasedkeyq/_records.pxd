@@ -26,7 +26,16 @@ cdef class Entry(Deadline):
 
 
 @cython.final
-cdef class Takers(LinkedList):
+cdef class Line(LinkedList):
+    pass
+
+
+cdef class Calls(LinkedList):
+    pass
+
+
+@cython.final
+cdef class Takers(Calls):
     cdef public Py_ssize_t count
 
 

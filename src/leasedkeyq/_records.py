@@ -68,8 +68,32 @@ class Entry(Deadline):
         newer.older = grant.older
 
 
-class Takers(LinkedList):
-    """The takes of one key. Those that wait are in the list, in the order of arrival."""
+class Line(LinkedList):
+    """A part of the line, front first."""
+
+    __slots__ = ()
+
+    first: Entry | None
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Entry]: ...
+
+
+class Calls(LinkedList):
+    """Calls of one kind that wait, in the order of arrival."""
+
+    __slots__ = ()
+
+    first: Waiter | None
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Waiter]: ...
+
+
+class Takers(Calls):
+    """The takes of one key, of which those that wait are in the list."""
 
     __slots__ = ("count",)
 
@@ -164,6 +188,9 @@ class Caller(Protocol):
     def cancelled(self) -> bool:
         """True from the moment when nothing may be offered to the call any more."""
 
+    def set_result(self, result: None, /) -> object:
+        """The wait is over."""
+
 
 class Patient:
     """A caller that never leaves: the machine's own, until the shell sets another."""
@@ -171,7 +198,7 @@ class Patient:
     def cancelled(self) -> bool:
         return False
 
-    def set_result(self, result: None) -> None:
+    def set_result(self, result: None, /) -> None:
         """The wait is over before anybody waits: the shell looks when it sets another."""
 
 

@@ -193,7 +193,7 @@ class Shell(Telling):
         if waiter.outcome is not WAITING and not future.done():
             future.set_result(None)
 
-    def _resume(self, waiter: Waiter) -> Any:
+    def _resume(self, waiter: Waiter) -> Delivery | bool | None:
         """The wait of a call is over."""
         now = self._now(waiter.duration == inf and waiter.kind != "put")  # which may have a delay
         try:
@@ -253,9 +253,9 @@ class Shell(Telling):
             if outbox.events:
                 self._tell_observer()
             while outbox.woken:
-                future: Any = outbox.woken.popleft().caller
+                caller = outbox.woken.popleft().caller
                 try:
-                    future.set_result(None)
+                    caller.set_result(None)
                 except InvalidStateError:
                     pass  # cancelled meanwhile: it will come to by itself
                 except RuntimeError:

@@ -2,7 +2,7 @@ cimport cython
 
 from ._deadlines cimport Deadlines
 from ._linkedlist cimport LinkedList
-from ._records cimport Entry, Limit, Outbox, Waiter
+from ._records cimport Calls, Entry, Limit, Outbox, Waiter
 
 cdef double inf
 cdef object LEFT
@@ -15,16 +15,16 @@ cdef class Waiting:
     cdef public object _ticket
     cdef public dict _waiters
     cdef public dict _others
-    cdef public LinkedList _getters
-    cdef public LinkedList _putters
-    cdef public LinkedList _joiners
+    cdef public Calls _getters
+    cdef public Calls _putters
+    cdef public Calls _joiners
 
     @cython.locals(waiter=Waiter)
     cdef Waiter _wait(
-        self, str kind, LinkedList calls, key, double wait, double now, detail=*
+        self, str kind, Calls calls, key, double wait, double now, detail=*
     )
     @cython.locals(waiter=Waiter)
-    cdef Waiter _longest_waiting(self, LinkedList calls, double now)
+    cdef Waiter _longest_waiting(self, Calls calls, double now)
     @cython.locals(getter=Waiter, taker=Waiter)
     cdef Waiter _claimant(self, Entry entry, double now)
     cdef _wake(self, Waiter waiter, outcome)

@@ -10,8 +10,7 @@ from typing import Final
 
 from ._checks import text
 from ._deadlines import Deadlines
-from ._linkedlist import LinkedList
-from ._records import LEFT, Entry, Event, Limit, Outbox, Outcome, Waiter
+from ._records import LEFT, Calls, Entry, Event, Limit, Outbox, Outcome, Waiter
 
 NOWAIT: Final = float("-inf")  # this very object is the timeout of an operation that must not wait
 
@@ -35,14 +34,14 @@ class Waiting:
         self._ticket = 0  # the latest that was given
         self._waiters: dict[int, Waiter] = {}  # by ticket
         self._others = dict.fromkeys(("take", "put", "join", "drain"), 0)  # how many, gets apart
-        self._getters = LinkedList()  # of waiters
-        self._putters = LinkedList()
-        self._joiners = LinkedList()  # joins and drains
+        self._getters = Calls()
+        self._putters = Calls()
+        self._joiners = Calls()  # joins and drains
 
     def _wait(
         self,
         kind: str,
-        calls: LinkedList,
+        calls: Calls,
         key: object,
         wait: float,
         now: float,
@@ -63,8 +62,8 @@ class Waiting:
             self._reckon()
         return waiter
 
-    def _longest_waiting(self, calls: LinkedList, now: float) -> Waiter | None:
-        waiter: Waiter | None = calls.first
+    def _longest_waiting(self, calls: Calls, now: float) -> Waiter | None:
+        waiter = calls.first
         while waiter is not None and waiter.caller.cancelled():
             self._pass_over(waiter, now)
             waiter = calls.first
