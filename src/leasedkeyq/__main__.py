@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from .checking import NoRecordError, check
-from .top import EndedError, SourceError, source_of
+from .top import EndedError, Source, SourceError, program_at
 
 Progress: TypeAlias = Callable[[int, int, int], object]
 FINE, WRONG, UNUSABLE = 0, 1, 2  # exit codes
@@ -77,6 +77,22 @@ def interval(argument: str) -> float:
     if not 0.1 <= seconds <= 3600:
         raise ValueError
     return seconds
+
+
+def source_of(address: str | None, names: tuple[str, ...] = ()) -> Source:
+    """What is to be looked at: queues on a server, if it is a URL, or those of a program.
+
+    Raises SourceError.
+    """
+    if address is None or "://" not in address:
+        return program_at(address, names)
+    try:
+        from .redis.top import OnServer  # noqa: PLC0415 (an extra, for those who ask for it)
+    except ImportError as error:
+        raise SourceError(
+            f"queues on a server need redis-py: pip install redis ({error})"
+        ) from error
+    return OnServer(address, names)
 
 
 def look(arguments: Namespace) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from operator import methodcaller
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ._linkedlist import LinkedList, Node
 
@@ -49,10 +49,6 @@ class Lane(LinkedList):
     __slots__ = ("queued",)
 
     first: Deadline | None
-
-    if TYPE_CHECKING:
-
-        def __iter__(self) -> Iterator[Deadline]: ...
 
     def __init__(self) -> None:
         self.first = self.last = None

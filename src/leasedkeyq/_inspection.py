@@ -1,6 +1,7 @@
-"""Looking at the queue: introspection, the snapshot, and the invariants. It changes nothing.
+"""Looking at the queue: introspection, the snapshot, and the invariants.
 
-All of it works on a closed queue, and carries out first what is due.
+It carries out what is due, and changes nothing else. All of it works on a closed queue, but what
+is asked about a lease: none is live there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The keys that the queue knows: the only place where a key's own code runs.
+"""The keys that the queue knows: the only place where `__hash__` and `__eq__` of a key run.
 
-`__hash__` and `__eq__` of a key are the user's. They may raise, and they may call the queue, which
-refuses while an operation is under way; so an operation looks its key up before it changes
-anything, and an error that passes through leaves the queue as it was.
+They are the user's. They may raise, and they may call the queue, which refuses while an operation
+is under way. So an operation looks its key up before it changes anything, and an error that passes
+through leaves the queue as it was; where a call ends that has changed something, none passes.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ L4  A node with ``list`` None is in no list.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 
 class Node:
@@ -94,7 +95,7 @@ class LinkedList:
             node.list = node.prev = node.next = None
             node = after
 
-    def __iter__(self) -> Iterator[Node]:
+    def __iter__(self) -> Iterator[Any]:  # of which kind, is for the owner of the list to say
         """From first to last. The list must not change meanwhile."""
         node = self.first
         while node is not None:

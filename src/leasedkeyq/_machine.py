@@ -1,10 +1,10 @@
 """The machine: it decides everything, and it does nothing else.
 
 No file of it knows asyncio or reads a clock. An operation is a synchronous call that is given
-``now`` and either happens whole or raises and changes nothing; it bears the name of its action in
-``spec/leasedkeyq.tla``. Each has one shape: validate, begin (nothing else is under way, what is due
-is carried out, the queue is open), look up, change, tell. What came of it for others is in the
-`Outbox`.
+``now`` and either happens whole or raises and changes nothing, but that what was due by then is
+carried out; it bears the name of its action in ``spec/leasedkeyq.tla``. Each has one shape:
+validate, enter (nothing else is under way, what is due is carried out, the queue is open), look
+up, change, tell. What came of it for others is in the `Outbox`.
 """
 
 from __future__ import annotations

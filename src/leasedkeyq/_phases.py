@@ -1,7 +1,7 @@
 """How far the queue has come: what is due at ``now``, whether it is open, and its end.
 
-Every operation begins with `Phases._begin` or `Phases._enter`; one that may have taken the last of
-something ends with `Phases._conclude`.
+Every operation begins with `Phases._enter`; one that may have taken the last of something ends with
+`Phases._conclude`.
 """
 
 from __future__ import annotations
@@ -186,5 +186,6 @@ class Phases(Moves):
 def called_from_within() -> RuntimeError:
     return RuntimeError(
         "the queue was called from within one of its own operations, by a key's __hash__ or __eq__,"
-        " a finalizer or a signal handler: it changed nothing; call it when that is over"
+        " a finalizer or a signal handler: it changed nothing; call it when that is over (a handler"
+        " of signal.signal must catch this, or it breaks that operation off)"
     )

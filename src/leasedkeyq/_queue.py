@@ -31,8 +31,9 @@ class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):
     operation that something came of, with a list of `Event`; None costs nothing. It may do what it
     likes: if it raises, the error goes to the exception handler of the loop.
 
-    Raises TypeError if a number is none or the observer can't be called, ValueError if the timeout
-    is NaN, zero or less or the policy is unknown.
+    Raises TypeError if the timeout or maxsize is no number or the observer can't be called,
+    ValueError if the timeout is NaN, zero or less or the policy is unknown. Where the cost of an
+    operation is O(1), several leases on one key (by "buffer") add O(leases on that key).
 
     A queue belongs to the event loop in which it is first used; any use from another loop is a
     RuntimeError, and so is a call from within one of its own operations (by the ``__hash__`` or

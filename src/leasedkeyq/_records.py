@@ -75,10 +75,6 @@ class Line(LinkedList):
 
     first: Entry | None
 
-    if TYPE_CHECKING:
-
-        def __iter__(self) -> Iterator[Entry]: ...
-
 
 class Calls(LinkedList):
     """Calls of one kind that wait, in the order of arrival."""
@@ -86,10 +82,6 @@ class Calls(LinkedList):
     __slots__ = ()
 
     first: Waiter | None
-
-    if TYPE_CHECKING:
-
-        def __iter__(self) -> Iterator[Waiter]: ...
 
 
 class Takers(Calls):
@@ -274,8 +266,10 @@ WAITING, RESERVED, DONE, TIMED_OUT, ENDED, RESUMED, LEFT = Outcome
 class Event(NamedTuple):
     """Something that happened to the queue: an operation, or a step of one.
 
-    ``action`` is the specification's, in lower case; ``expire`` and ``ripen`` are the steps of a
-    reap, ``reserve`` is a hand-over to a waiter. What does not apply is None.
+    ``action`` is the specification's, in lower case, or a step of one: ``expire`` and ``ripen`` of
+    a reap; ``reserve``, a hand-over to a waiter; ``gone``, a waiter is met that is being cancelled;
+    ``shut`` and ``end``, what a drain begins and ends with. The first is ``init``. What does not
+    apply is None.
     """
 
     action: str
@@ -284,7 +278,7 @@ class Event(NamedTuple):
     version: int | None = None  # of the value that it is about
     number: int | None = None  # of the grant
     ticket: int | None = None  # of the call that waits or resumes
-    detail: object = None  # the policy of a put, the place of a release, the duration of a lease
+    detail: object = None  # what else the action says of itself: `observing.named` has the names
 
 
 class Outbox:

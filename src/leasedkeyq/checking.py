@@ -18,7 +18,7 @@ from . import _model
 from .recording import HEADS, Line, plain, plain_state
 
 STEPS = ("expire", "ripen")  # which may be all that an operation tells
-ENDS = ("TIMED_OUT", "ENDED", "DONE")
+ENDS = ("TIMED_OUT", "ENDED", "DONE", "LEFT")
 ROWS = 20  # of each part of a state that are shown
 COPY = ("key", "version", "attempts")
 COLUMNS = {

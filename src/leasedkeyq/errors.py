@@ -37,7 +37,10 @@ class LeaseAlreadyAcknowledgedError(LeasedKeyQError):
 
 
 class QueueClosedError(LeasedKeyQError):
-    """The queue is closed; only the introspection methods still answer."""
+    """The queue is closed, or shut down and takes no put, or has nothing more for this call.
+
+    Of a closed queue only the introspection methods still answer.
+    """
 
 
 class QueueUnavailableError(LeasedKeyQError):

@@ -352,20 +352,11 @@ def programs() -> list[Path]:
     return found
 
 
-def source_of(address: str | None, names: tuple[str, ...] = ()) -> Source:
-    """What leads to a program: its pid, its socket, or nothing if it is the only one; or to queues
-    on a server: its URL.
+def program_at(address: str | None, names: tuple[str, ...] = ()) -> Program:
+    """What leads to a program: its pid, its socket, or nothing if it is the only one.
 
     Raises SourceError, which says what there is instead.
     """
-    if address is not None and "://" in address:
-        try:
-            from .redis.top import OnServer  # noqa: PLC0415 (an extra, for those who ask for it)
-        except ImportError as error:
-            raise SourceError(
-                f"queues on a server need redis-py: pip install redis ({error})"
-            ) from error
-        return OnServer(address, names)
     if address is not None and not address.isdecimal():
         if not Path(address).exists():
             raise SourceError(f"{address} is not there")

@@ -11,7 +11,8 @@ from tools.on import ROOT
 
 PACKAGE = ROOT / "src" / "leasedkeyq"
 NAMES = sorted(path.stem for path in PACKAGE.glob("*.pxd"))
-COLD = {"_begin", "_rebuilt", "_open"}  # the compiler knows them, and they need not be fast
+# The compiler knows them, and they need not be fast.
+COLD = {"_adopt", "_check_phase", "_open", "_rebuilt"}
 NEVER = {"_queue", "lease", "errors", "__init__"}  # coroutines, dataclasses, what users catch
 
 

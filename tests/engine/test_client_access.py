@@ -21,13 +21,14 @@ from tests.engine.traffic import waiting, within
 from tests.subject import module
 
 if TYPE_CHECKING:
+    from leasedkeyq.__main__ import source_of
     from leasedkeyq.redis import QueueUnavailableError
     from leasedkeyq.redis import RedisLeasedKeyQueue as Queue
-    from leasedkeyq.top import SourceError, source_of
+    from leasedkeyq.top import SourceError
 else:
     QueueUnavailableError = module("redis").QueueUnavailableError
     Queue = module("redis").RedisLeasedKeyQueue
-    SourceError, source_of = module("top").SourceError, module("top").source_of
+    SourceError, source_of = module("top").SourceError, module("__main__").source_of
 
 
 # -- TLS -----------------------------------------------------------------------------------------

@@ -16,12 +16,14 @@ from tests.engine.server import PATIENCE, Cluster, Server, until
 from tests.subject import PACKAGE, module
 
 if TYPE_CHECKING:
+    from leasedkeyq.__main__ import source_of
     from leasedkeyq.redis import RedisLeasedKeyQueue as Queue
-    from leasedkeyq.top import EndedError, SourceError, source_of
+    from leasedkeyq.top import EndedError, SourceError
 else:
     Queue = module("redis").RedisLeasedKeyQueue
     top = module("top")
-    EndedError, SourceError, source_of = top.EndedError, top.SourceError, top.source_of
+    EndedError, SourceError = top.EndedError, top.SourceError
+    source_of = module("__main__").source_of
 
 
 async def test_a_frame_has_sizes_ages_calls_and_clients(server: Server, name: str) -> None:

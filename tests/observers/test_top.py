@@ -146,7 +146,10 @@ def test_a_program_is_seen_through_its_socket(kind: str, home: Path) -> None:
             assert stat.S_ISSOCK(found.st_mode) == (kind == "unix")
             assert stat.S_IMODE(found.st_mode) == 0o600
             assert stat.S_IMODE(home.lstat().st_mode) == 0o700  # noqa: ASYNC240
-            source, other = top.source_of(None), top.source_of(str(os.getpid()), ("orders",))
+            source, other = (
+                command.source_of(None),
+                command.source_of(str(os.getpid()), ("orders",)),
+            )
             await queue.put("a", 1)
             seen = await source.frame(5)
             assert seen.title == f"{Path(sys.argv[0]).name}, pid {os.getpid()}"
@@ -169,9 +172,9 @@ def test_each_place_has_one_program(kind: str, home: Path, tmp_path: Path) -> No
         async with top.serve() as first, top.serve(a=Queue()) as second:
             assert [first.name, second.name] == [f"{os.getpid()}.sock", f"{os.getpid()}-1.sock"]
             with pytest.raises(top.SourceError, match="there are several: say which") as raised:
-                top.source_of(None)
+                command.source_of(None)
             assert str(first) in str(raised.value)
-            source = top.source_of(str(second))
+            source = command.source_of(str(second))
             assert (await source.frame(0)).queues[0].name == "a"
             await source.close()
             with pytest.raises(FileExistsError, match="somebody listens, or it is no socket"):
@@ -294,25 +297,27 @@ def test_the_directory_must_be_private(home: Path, monkeypatch: pytest.MonkeyPat
 
 def test_what_leads_nowhere_is_said(tmp_path: Path) -> None:
     with pytest.raises(top.SourceError, match="no program of this user lets its queues be looked"):
-        top.source_of(None)
+        command.source_of(None)
     with pytest.raises(top.SourceError, match="no process 123 of this user"):
-        top.source_of("123")
+        command.source_of("123")
     with pytest.raises(top.SourceError, match="none is not there"):
-        top.source_of(str(tmp_path / "none"))
+        command.source_of(str(tmp_path / "none"))
     with pytest.raises(top.SourceError, match="redis://here: say which queues"):
-        top.source_of("redis://user:secret@here")
+        command.source_of("redis://user:secret@here")
     file = tmp_path / "file"
     for content in ("", "[]", '{"port": 1}'):
         file.write_text(content)
         with pytest.raises(top.SourceError, match=f"{file} leads to no program"):
-            asyncio.run(top.source_of(str(file)).frame(0))
+            asyncio.run(command.source_of(str(file)).frame(0))
 
 
 def test_a_url_leads_to_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert top.source_of("redis://user:secret@here:1/2", ("orders",)).title == "redis://here:1/2"
+    assert (
+        command.source_of("redis://user:secret@here:1/2", ("orders",)).title == "redis://here:1/2"
+    )
     monkeypatch.setitem(sys.modules, f"{PACKAGE}.redis.top", None)
     with pytest.raises(top.SourceError, match="redis-py: pip install redis"):
-        top.source_of("redis://here", ("orders",))
+        command.source_of("redis://here", ("orders",))
 
 
 # -- the screen --------------------------------------------------------------------------------

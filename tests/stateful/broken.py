@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from asyncio import get_running_loop
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -445,9 +444,9 @@ def _(o: Any, self: Any, *given: Any) -> Any:
 
 
 @bug("Phases._enter", "whatever is called in the midst of an operation is done")
-def _(o: Any, self: Any, now: float) -> Any:
+def _(o: Any, self: Any, *given: Any) -> None:
     self._busy = False
-    return o(self, now)
+    o(self, *given)
 
 
 @bug("Machine.cancel", "a call that is closed in the midst of an operation is forgotten")
@@ -680,9 +679,9 @@ def _(o: Any, self: Any, *given: Any) -> Any:
 # -- the shell
 
 
-@bug("Shell._check_loop", "a queue can be used from any loop")
-def _(_o: Any, self: Any) -> None:
-    self._loop = get_running_loop()
+@bug("Shell._adopt", "a queue can be used from any loop")
+def _(_o: Any, self: Any, running: Any) -> None:
+    self._loop = running
 
 
 @bug("LeasedKeyQueue._wait", "a get that is closed while it waits stays in the queue")

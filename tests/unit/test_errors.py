@@ -233,7 +233,7 @@ async def test_what_is_told_to_a_call_from_within_an_operation() -> None:
         (
             "the queue was called from within one of its own operations, by a key's __hash__"
             " or __eq__, a finalizer or a signal handler: it changed nothing; call it when that"
-            " is over"
+            " is over (a handler of signal.signal must catch this, or it breaks that operation off)"
         )
     }
 
