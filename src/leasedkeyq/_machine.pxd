@@ -6,9 +6,9 @@ from ._table cimport Move, State
 
 cdef double COME, inf
 cdef int ON_ACK, ON_ACK_LAST, ON_DISCARD
-cdef State ABSENT, DEFERRED
+cdef State ABSENT
 cdef tuple POLICIES
-cdef object ACKED, AT_ONCE, BACK, CLOSED, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
+cdef object ACKED, AT_ONCE, BACK, CLOSED, DISCARD, DONE, DROP, FRONT, LEFT, OPEN, RELEASED, RESERVED
 cdef object RESUMED, SHUT, TIMED_OUT, WAITING, delay_seconds, lease_seconds, put_event, seconds
 
 

@@ -33,7 +33,7 @@ from ._records import (
     Takers,
     Waiter,
 )
-from ._table import ABSENT, DEFERRED, DROP, ON_ACK, ON_ACK_LAST, ON_DISCARD, POLICIES, Move
+from ._table import ABSENT, DISCARD, DROP, ON_ACK, ON_ACK_LAST, ON_DISCARD, POLICIES, Move
 from ._waiting import too_late
 from .errors import (
     QueueClosedError,
@@ -99,7 +99,7 @@ class Machine(Inspection):
                 self._unset_time(entry)
             self._drop(entry.value)
             entry.value = None
-            if entry.state is not DEFERRED:
+            if move.effect is DISCARD:
                 self._free_slot(now)
             self._move(entry, state, BACK, now)
             if self._ending:

@@ -34,21 +34,20 @@ class State:
 
 
 class Effect(Enum):
-    """What an event does to the values of a key."""
+    """What an event does to the values of a key, where the event alone does not say it."""
 
     ADD = "the value becomes the waiting one, and one item more"
-    REPLACE = "the waiting copy takes the value; one in the line keeps its place"
+    SET = "the value becomes the waiting one, in the place of what waits already"
     REVISE = "the newest copy in flight takes the value"
-    DEFER = "the value becomes the deferred one"
     REFUSE = "KeyAlreadyInFlightError"
-    GRANT = "the copy at its place in the line is leased, or reserved"
-    DROP = "the leased copy is gone"
+    DROP = "the leased copy is gone, and one item less"
     PROMOTE = "the leased copy is gone, and the deferred value has its slot"
     RETURN = "the leased copy becomes the waiting one"
     ADOPT = "the leased copy takes the deferred value and becomes the waiting one"
     MERGE = "the waiting copy takes the newer of the two values, and one item less"
-    RIPEN = "the time of the waiting value has come"
-    DISCARD = "the waiting value is gone"
+    DISCARD = "the waiting copy is gone, and one item less"
+    FORGET = "the deferred value is gone"
+    MOVE = "what the event says, in whichever state"
 
 
 class Move:
@@ -71,9 +70,7 @@ BUFFERED: Final = State("BUFFERED", lined=True)
 BUFFERED_DELAYED: Final = State("BUFFERED_DELAYED", late=True)
 
 # Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
-ADD, REPLACE, REVISE, DEFER, REFUSE, GRANT, DROP, PROMOTE, RETURN, ADOPT, MERGE, RIPEN, DISCARD = (
-    Effect
-)
+ADD, SET, REVISE, REFUSE, DROP, PROMOTE, RETURN, ADOPT, MERGE, DISCARD, FORGET, MOVE = Effect
 
 
 NEVER: Final = cast(State, None)  # a move can't lead here: no time is to come, or none has
@@ -99,41 +96,41 @@ def _put(effect: Effect, state: State, later: State) -> dict[str, Move]:
 TABLE: Final[dict[State, dict[str, Move]]] = {
     ABSENT: _put(ADD, AVAILABLE, DELAYED),
     AVAILABLE: {
-        **_put(REPLACE, AVAILABLE, NEVER),
-        "grant": Move(GRANT, LEASED, NEVER),
+        **_put(SET, AVAILABLE, NEVER),
+        "grant": Move(MOVE, LEASED, NEVER),
         "discard": Move(DISCARD, ABSENT, NEVER),
     },
     DELAYED: {
-        **_put(REPLACE, AVAILABLE, DELAYED),
-        "ripen": Move(RIPEN, AVAILABLE, NEVER),
+        **_put(SET, AVAILABLE, DELAYED),
+        "ripen": Move(MOVE, AVAILABLE, NEVER),
         "discard": Move(DISCARD, ABSENT, NEVER),
     },
     LEASED: {
         "put update": Move(REVISE, LEASED, NEVER),
         "put reject": Move(REFUSE, NEVER, NEVER),
         "put buffer": Move(ADD, BUFFERED, BUFFERED_DELAYED),
-        "put defer": Move(DEFER, DEFERRED, DEFERRED),
+        "put defer": Move(SET, DEFERRED, DEFERRED),
         "ack": Move(DROP, LEASED, NEVER),
         "ack last": Move(DROP, ABSENT, NEVER),
         "return": Move(RETURN, BUFFERED, BUFFERED_DELAYED),
         "return last": Move(RETURN, AVAILABLE, DELAYED),
     },
     DEFERRED: {
-        "put update": Move(DEFER, DEFERRED, DEFERRED),
+        "put update": Move(SET, DEFERRED, DEFERRED),
         "put reject": Move(REFUSE, NEVER, NEVER),
         "put buffer": Move(ADD, BUFFERED, BUFFERED_DELAYED),
-        "put defer": Move(DEFER, DEFERRED, DEFERRED),
+        "put defer": Move(SET, DEFERRED, DEFERRED),
         "ack": Move(DROP, DEFERRED, DEFERRED),
         "ack last": Move(PROMOTE, AVAILABLE, DELAYED),
         "return": Move(ADOPT, BUFFERED, BUFFERED_DELAYED),
         "return last": Move(ADOPT, AVAILABLE, DELAYED),
-        "ripen": Move(RIPEN, DEFERRED, NEVER),
-        "discard": Move(DISCARD, LEASED, NEVER),
+        "ripen": Move(MOVE, DEFERRED, NEVER),
+        "discard": Move(FORGET, LEASED, NEVER),
     },
     BUFFERED: {
-        **_put(REPLACE, BUFFERED, NEVER),
+        **_put(SET, BUFFERED, NEVER),
         "put reject": Move(REFUSE, NEVER, NEVER),
-        "grant": Move(GRANT, LEASED, NEVER),
+        "grant": Move(MOVE, LEASED, NEVER),
         "ack": Move(DROP, BUFFERED, NEVER),
         "ack last": Move(DROP, AVAILABLE, NEVER),
         "return": Move(MERGE, BUFFERED, NEVER),
@@ -141,9 +138,9 @@ TABLE: Final[dict[State, dict[str, Move]]] = {
         "discard": Move(DISCARD, LEASED, NEVER),
     },
     BUFFERED_DELAYED: {
-        **_put(REPLACE, BUFFERED, BUFFERED_DELAYED),
+        **_put(SET, BUFFERED, BUFFERED_DELAYED),
         "put reject": Move(REFUSE, NEVER, NEVER),
-        "ripen": Move(RIPEN, BUFFERED, NEVER),
+        "ripen": Move(MOVE, BUFFERED, NEVER),
         "ack": Move(DROP, NEVER, BUFFERED_DELAYED),
         "ack last": Move(DROP, NEVER, DELAYED),
         "return": Move(MERGE, BUFFERED, BUFFERED_DELAYED),

@@ -16,6 +16,7 @@ from tests.conformance import graph
 from tests.conformance.graph import REFUSED, Graph, Step
 from tests.conformance.player import MachineEngine, Player
 from tests.conformance.replay import carry_out, follow, walks
+from tests.stateful.cells import wrong_cells
 from tests.subject import module
 
 Report = Callable[[str, object], None]
@@ -23,14 +24,7 @@ MODEL = "MCdump_mixed"  # it goes by every cell
 WAYS = 40  # to try for each cell
 LENGTH = itemgetter(0)
 PURE = module("_table").__file__.endswith(".py")  # the compiled build has the same source
-TABLE: Any = module("_table").TABLE
-Move, Effect, EVENTS = (getattr(module("_table"), name) for name in ("Move", "Effect", "EVENTS"))
-SAME = {Effect.REPLACE, Effect.DEFER}  # done alike: the next state says where the value waits
-MIXED_UP = [  # effects that are carried out in one place
-    {Effect.ADD, Effect.REPLACE, Effect.REVISE, Effect.DEFER, Effect.REFUSE},
-    {Effect.DROP, Effect.PROMOTE},
-    {Effect.RETURN, Effect.ADOPT, Effect.MERGE},
-]
+TABLE, EVENTS = module("_table").TABLE, module("_table").EVENTS
 
 
 class Watched(list[Any]):
@@ -77,19 +71,6 @@ def ways_by_cell(model: Graph, monkeypatch: pytest.MonkeyPatch) -> dict[Any, lis
     return {cell: [*some(steps)] for cell, steps in found.items()}
 
 
-def wrong(move: Any) -> Iterator[Any]:
-    """The moves that it might be by mistake."""
-    for state in TABLE:
-        if move.next is not None and state is not move.next:
-            yield Move(move.effect, state, move.later)
-        if move.later is not None and state is not move.later:
-            yield Move(move.effect, move.next, state)
-    for group in MIXED_UP:
-        if move.effect in group:
-            same = SAME if move.effect in SAME else {move.effect}
-            yield from (Move(effect, move.next, move.later) for effect in group - same)
-
-
 if PURE:
 
     @pytest.mark.xdist_group(MODEL)
@@ -98,16 +79,14 @@ if PURE:
     ) -> None:
         model = graph.load(MODEL)
         by_cell = ways_by_cell(model, monkeypatch)
-        planted = [(*cell, move) for cell in by_cell for move in wrong(TABLE[cell[0]][cell[1]])]
+        planted = [*wrong_cells(module("_table"))]
         missed = []
-        for state, event, move in planted:
+        for cell in planted:
             with monkeypatch.context() as patch:
-                moves = [*state.moves]
-                moves[EVENTS.index(event)] = move
-                patch.setattr(state, "moves", moves)
-                ways = by_cell[state, event]
+                patch.setattr(cell.state, "moves", cell.moves())
+                ways = by_cell[cell.state, cell.event]
                 if not any(follow(MachineEngine, model, way, set()) for way in ways):
-                    missed.append((state, event, move.effect, move.next, move.later))
+                    missed.append(cell.what)
         told = f"{len(planted)} wrong cells of the table, {len(missed)} not noticed"
         record_property("replay", told)
-        assert not missed, "\n".join(map(str, missed))
+        assert not missed, "\n".join(missed)

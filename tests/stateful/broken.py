@@ -455,6 +455,66 @@ def _(o: Any, self: Any, waiter: Any, now: float) -> None:
         o(self, waiter, now)
 
 
+ASIDE: set[tuple[int, int]] = set()  # calls that were put aside
+
+for machine in (M, Q):
+
+    @bug("KeyMap.forget", f"the end of a call raises what its key raises ({machine.kind})", machine)
+    def _(_o: Any, self: Any, entry: Any) -> None:
+        self.remove(entry)
+
+    @bug("Machine.cancel", f"a call put aside raises what its key raises ({machine.kind})", machine)
+    def _(o: Any, self: Any, waiter: Any, now: float) -> None:
+        call = id(self), waiter.ticket
+        aside = call in ASIDE
+        if self._busy:
+            ASIDE.add(call)
+        o(self, waiter, now)
+        if aside:
+            ASIDE.remove(call)
+            hash(waiter.key)
+
+
+@bug("Moves._tidy", "the key of a take that has left is never forgotten")
+def _(_o: Any, _self: Any, waiter: Any) -> None:
+    if waiter.entry is not None:
+        waiter.entry.takers.count -= 1
+        if waiter.entry.takers.count == 0:
+            waiter.entry.takers = None
+        waiter.entry = None
+
+
+def _as_if_no_take_waited(entry: Any, act: Callable[[], Any]) -> Any:
+    takers = getattr(entry, "takers", None)
+    if takers is not None:
+        entry.takers = None
+    try:
+        return act()
+    finally:
+        if takers is not None:
+            entry.takers = takers
+
+
+@bug("Machine.discard", "a discard forgets a key that a take waits for")
+def _(o: Any, self: Any, key: Any, now: float) -> Any:
+    entry = next((one for one in self._keys if one.key.name == getattr(key, "name", "")), None)
+    return _as_if_no_take_waited(entry, lambda: o(self, key, now))
+
+
+@bug("Machine.ack", "an ack forgets a key that a take waits for")
+def _(o: Any, self: Any, lease: Any, now: float) -> Any:
+    grant = getattr(lease, "_grant", None)
+    entry = grant and grant.entry
+    return _as_if_no_take_waited(entry, lambda: o(self, lease, now))
+
+
+@bug("Inspection._rebuilt", "the token of a rebuilt lease is not looked at")
+def _(o: Any, self: Any, lease: Any) -> Any:
+    entry = self._keys.find(lease.key)
+    live = [] if entry is None else [one for one in entry.grants() if one.waiter is None]
+    return live[0] if live else o(self, lease)
+
+
 @bug("Waiting._drop", "values end in the midst of an operation")
 def _(_o: Any, _self: Any, _value: Any) -> None:
     pass
@@ -920,6 +980,3 @@ def _(o: Any, self: Any) -> Any:
     now = o(self)
     self._noted = now + 1
     return now
-
-
-# -- the table: every cell with every other state, and with every effect that shows

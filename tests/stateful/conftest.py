@@ -55,6 +55,7 @@ def census(record_property: Callable[[str, object], None]) -> Iterator[Counter[s
 TABLES = {
     "bug": ("planted bug", "found by", "steps", "seconds"),
     "schedules": ("scenario", "schedules"),
+    "cells": ("wrong cells of the table", "found"),
 }
 
 

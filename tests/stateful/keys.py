@@ -24,30 +24,36 @@ class Trouble:
     package: ClassVar[str]
     where: ClassVar[str] = ""
     left: ClassVar[int] = 0
+    happened: ClassVar[int] = 0  # how often, since it was armed
     charge: ClassVar[Callable[[], object]]
     tracer: ClassVar[Any] = None  # that was there before
 
     @classmethod
     def arm(cls, where: str, left: int, charge: Callable[[], object]) -> None:
-        cls.where, cls.left, cls.charge = where, left, charge
+        cls.where, cls.left, cls.charge, cls.happened = where, left, charge, 0
         if where == "line":
             cls.tracer = sys.gettrace()
             sys.settrace(cls.trace)
 
     @classmethod
-    def disarm(cls) -> bool:
-        """True if it has happened."""
+    def again(cls, left: int, charge: Callable[[], object]) -> None:
+        """Something else happens at the n-th chance from now on."""
+        cls.left, cls.charge = left, charge
+
+    @classmethod
+    def disarm(cls) -> int:
+        """How often it has happened."""
         if cls.where == "line":
             sys.settrace(cls.tracer)
-        went_off = cls.where != "" and cls.left <= 0
         cls.where = ""
-        return went_off
+        return cls.happened
 
     @classmethod
     def chance(cls, where: str) -> None:
         if where == cls.where:
             cls.left -= 1
             if cls.left == 0:
+                cls.happened += 1
                 cls.charge()
 
     @classmethod

@@ -56,7 +56,7 @@ def do(make):
         woken.extend(call.ticket for call in machine.outbox.woken)
         machine.outbox.woken.clear()
         for _ in range(len(machine.outbox.left)):
-            machine.cancel(machine.outbox.left.popleft(), now)
+            result = outcome(lambda: machine.cancel(machine.outbox.left.popleft(), now)) or result
         dropped, machine.outbox.dropped = machine.outbox.dropped, []
         del dropped
     return result
@@ -121,7 +121,8 @@ class MachineMirror(Mirror):
             self.woken.extend(call.ticket for call in outbox.woken)
             outbox.woken.clear()
             for _ in range(len(outbox.left)):
-                self.machine.cancel(outbox.left.popleft(), self.now)
+                left = outcome(self.machine.cancel, outbox.left.popleft(), self.now)
+                result = left if left.error else result
             dropped, outbox.dropped = outbox.dropped, []
             del dropped
         return result

@@ -35,6 +35,8 @@ RARE = [
     "cancelled with a copy reserved",
     "cancelled with a slot reserved",
     "a key raised",
+    "a key raised where a call ended",
+    "a key raised after a call was put aside",
     "in the midst: refused",
     "in the midst: done",
     "2 live leases on one key",
@@ -700,38 +702,68 @@ class Mirror(Counted):
     def meet_a_raising_key(
         self, name: str, chance: int, pick: int, policy: Policy, moment: Moment
     ) -> None:
-        """An error in a key's own code passes through, and nothing has changed."""
+        """An error in a key's own code passes through, and nothing has changed.
+
+        The end of a call is no business of its key's: it comes to what it would have come to.
+        """
         self.pass_time(moment)
         if pick > 12:
             name = self.new_name(name)
             self.put_and_take(name, "update", None, 1)
         self.agree()  # what is due has ended: else an error in the midst of that is no news
         method, *twins = self.anything(name, policy, pick)
+        if pick % 4 == 3 and self.model.phase == "open":
+            self.both("take", self.new_name("a"), None, None)
+            method, twins = "cancel", [self.unfinished()[-1][0]]
         self.execute(f"Trouble.arm('key', {chance}, boom)")
         actual = self.operate(method, self.written(method, twins))
         if not self.disarm():
             self.compare(actual, self.on_model(method, *twins)(self.model))
             return
         self.count("a key raised")
+        if not self.asks_its_key(method, twins):
+            self.count("a key raised where a call ended")
+            self.compare(actual, self.on_model(method, *twins)(self.model))
+            return
         if actual.failure != "BoomError":
             line = f"assert {self.last_result} == 'BoomError', {self.last_result}"
             self.fail(f"{actual} where the key raised", line, actual.error)
         actual.forget()
-        if method in ("resume", "cancel"):  # the call has gone, if without success
+        if method == "resume":  # the call has gone, if without success
             self.on_model("cancel", *twins)(self.model)
             self.forget_calls()
 
-    def disarm(self) -> bool:
-        """How often user code runs is no rule: another copy may come to another state here."""
-        went_off = Trouble.disarm()
-        self.lines.append(f"if Trouble.disarm() != {went_off}: sys.exit('it does not happen here')")
-        return went_off
+    def asks_its_key(self, method: str, twins: list[Any]) -> bool:
+        """May an operation fail because of its key? A call that ends may not, but for a put."""
+        if method == "resume":
+            twin = self.twin(twins[0])
+            assert twin is not None
+            return twin.kind == "put"
+        return method != "cancel"
 
-    @rule(chance=st.integers(1, 3), what=meddling, name=names, pick=many, moment=moments)
-    def meddle_by_key(self, chance: int, what: str, name: str, pick: int, moment: Moment) -> None:
-        """A key's own code calls the queue: it is refused, and of calls nothing is lost."""
+    def disarm(self) -> int:
+        """How often user code runs is no rule: another copy may come to another state here."""
+        happened = Trouble.disarm()
+        self.lines.append(f"if Trouble.disarm() != {happened}: sys.exit('it does not happen here')")
+        return happened
+
+    @rule(
+        chance=st.integers(1, 3),
+        what=meddling,
+        name=names,
+        pick=many,
+        moment=moments,
+        then=st.integers(0, 3),
+    )
+    def meddle_by_key(
+        self, chance: int, what: str, name: str, pick: int, moment: Moment, then: int
+    ) -> None:
+        """A key's own code calls the queue: it is refused, and of calls nothing is lost.
+
+        It may end a call, which is put aside; and at the n-th chance after that a key may raise.
+        """
         self.pass_time(moment)
-        self.meddle("key", chance, what, name, pick)
+        self.meddle("key", chance, what, name, pick, then=then if what == "call" else 0)
 
     @rule(what=meddling, name=names, pick=many)
     def meddle_by_value(self, what: str, name: str, pick: int) -> None:
@@ -750,7 +782,14 @@ class Mirror(Counted):
         self.meddle("line", chance, what, name, pick)
 
     def meddle(
-        self, where: str, chance: int, what: str, name: str, pick: int, *given: list[Any]
+        self,
+        where: str,
+        chance: int,
+        what: str,
+        name: str,
+        pick: int,
+        *given: list[Any],
+        then: int = 0,
     ) -> None:
         """Whatever is done in the midst of an operation is refused, or done before or after it."""
         if what == "call" and pick % 2:
@@ -767,11 +806,18 @@ class Mirror(Counted):
         before = deepcopy(self.model)
         self.inside.clear()
         self.lines.append("inside.clear()")
-        self.execute(f"Trouble.arm({where!r}, {chance}, lambda: intrude(lambda: {charge}))")
+        intrude = f"intrude(lambda: {charge})"
+        trouble = f"({intrude}, Trouble.again({then}, boom))" if then else intrude
+        self.execute(f"Trouble.arm({where!r}, {chance}, lambda: {trouble})")
         actual = self.operate(method, self.written(method, twins))
-        if not self.disarm():
+        happened = self.disarm()
+        if not happened:
             self.compare(actual, act(self.model))
             return
+        if happened > 1:
+            self.count("a key raised after a call was put aside")
+            if actual.failure == "BoomError" and self.asks_its_key(method, twins):
+                act = self.unless_it_raises(method, twins, actual)
         result, instead, came_to = self.last_result, self.instead, self.inside[0]
         for place, meddling in readings:
             self.model = deepcopy(before)
@@ -800,6 +846,20 @@ class Mirror(Counted):
         reason = f"{method} came to {actual}, and the {what} in the midst of it to {came_to}"
         line = f"assert False, ({result}, inside)"
         self.fail(f"{reason}: there is no order for that", line, actual.error or came_to.error)
+
+    def unless_it_raises(
+        self, method: str, twins: list[Any], actual: Outcome
+    ) -> Callable[[Model], Outcome]:
+        """Of an operation whose key has raised, what is due is all that has been done."""
+        leaves = self.on_model("cancel", *twins) if method == "resume" else None
+
+        def act(on: Model) -> Outcome:
+            on.reap(self.now)
+            if leaves:
+                leaves(on)
+            return Outcome(error=actual.error)
+
+        return act
 
     def intrusion(
         self, what: str, name: str, busy: list[Any]
