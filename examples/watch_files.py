@@ -8,6 +8,9 @@ for its turn, it is one item. A change that comes while the file is being copied
 the copy is done, the file is copied once more, so the mirror never ends up with an old state, and
 no file is copied twice at the same time. What fails is tried again, after longer and longer pauses
 that no new change waits for. In the end what is in the line is worked off.
+
+What has a name that is not UTF-8 is left out, and named: the watcher cannot tell of it. It gives up
+with an error instead, so it is started anew, and whatever may have changed meanwhile is put again.
 """
 
 import asyncio
@@ -21,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from watchfiles import awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from leasedkeyq import LeasedKeyQueue
 
@@ -28,6 +32,7 @@ WORKERS = 4
 ATTEMPTS = 5
 PAUSE = 0.05  # seconds, doubled with every attempt
 GRACE = 5.0  # seconds, in which to work off the line in the end
+RESTART = 1.0  # seconds, after which a watcher that gave up is started anew
 
 events_in = partial(
     awatch,
@@ -48,7 +53,12 @@ class Mirror:
         self.source, self.target = source.resolve(strict=True), target.resolve()
         if self.source.is_relative_to(self.target):
             raise ValueError(f"{source} lies in its mirror, {target}")
+        if not is_utf8(self.source):
+            raise ValueError(f"{str(source)!a} cannot be watched: its name is not UTF-8")
+        if self.target.is_relative_to(self.source) and not is_utf8(self.target):
+            raise ValueError(f"{str(target)!a} in its source has a name that is not UTF-8")
         self.report = report
+        self.known = set[Path]()  # what may be in the mirror
         self.queue = LeasedKeyQueue[Path, None](if_in_flight="defer")
 
     async def run(self) -> None:
@@ -65,17 +75,41 @@ class Mirror:
 
     async def watch(self) -> None:
         """Put what was there from the start, and then whatever changes."""
-        changed = {self.source}  # when the watcher is at work, so that no file can slip in between
-        async for events in events_in(self.source):
-            for event in changed | {Path(path) for _, path in events}:
-                for path in all_of(event, but=self.target):  # a folder is moved in one event
-                    await self.queue.put(path.relative_to(self.source), None)
-            changed = set()
+        while True:
+            unseen = True  # until the watcher is at work, so that no file can slip in between
+            try:
+                async for events in events_in(self.source):
+                    if unseen:
+                        await self.put_all()
+                        unseen = False
+                    for _, path in events:
+                        await self.put(Path(path))
+            except* WatchfilesRustInternalError as errors:
+                if "Unable to decode path" not in str(errors.exceptions):
+                    raise
+            if unseen:  # it gave up at once, and may do so again
+                await self.put_all()
+            await asyncio.sleep(RESTART)
+
+    async def put_all(self) -> None:
+        """Put what there is, and what there was before."""
+        for path in {*self.known}:
+            await self.queue.put(path, None)
+        await self.put(self.source)
+
+    async def put(self, changed: Path) -> None:
+        """Put a file, or a folder with all that is in it: a folder is moved in one event."""
+        for path in all_of(changed, but=self.target):
+            if is_utf8(path):
+                await self.queue.put(path.relative_to(self.source), None)
+            else:
+                self.report(path.relative_to(self.source), "left out (its name is not UTF-8)")
 
     async def work(self) -> None:
         """Bring one file after the other up to date."""
         async for path, _, lease in self.queue:
             file, copy, again = self.source / path, self.target / path, False
+            self.known.add(path)
             try:
                 done = await asyncio.to_thread(bring_up_to_date, file, copy)
             except OSError as error:
@@ -84,6 +118,8 @@ class Mirror:
                 self.queue.release_nowait(lease, delay=PAUSE * 2**lease.attempt)
             else:
                 self.queue.ack_nowait(lease)
+                if done == "removed":
+                    self.known.discard(path)
                 self.report(path, done)
 
 
@@ -92,6 +128,11 @@ def all_of(path: Path, but: Path) -> list[Path]:
     mirrored into itself, and so on."""
     walk = (Path(parent, name) for parent, dirs, files in os.walk(path) for name in dirs + files)
     return [each for each in [path, *walk] if not Path(os.path.realpath(each)).is_relative_to(but)]
+
+
+def is_utf8(path: Path) -> bool:
+    """Python puts surrogates for the bytes of a name that are not."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
 
 
 def bring_up_to_date(file: Path, copy: Path) -> str:

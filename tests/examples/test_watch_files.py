@@ -4,10 +4,11 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from examples import watch_files
 from tests import virtual
@@ -125,6 +126,99 @@ async def test_a_mirror_in_its_source_is_not_mirrored(tmp_path: Path) -> None:
     tmp_path.joinpath("link").symlink_to("mirror")
     said = await mirror_while(tmp_path, tmp_path / "mirror", [write("notes", "once")])
     assert not any("mirror" in line or "link" in line for line in said)
+
+
+def write_unnamable(folder: Path) -> None:
+    """A file whose name is not UTF-8, which the watcher reports by an error, and a folder."""
+    folder.joinpath("bad \udcff").write_text("unnamable")
+    folder.joinpath("bad folder \udcff").mkdir(exist_ok=True)
+    folder.joinpath("bad folder \udcff", "in it").write_text("unnamable")
+
+
+@pytest.mark.parametrize("mirror", ["mirror", "source/mirror"])
+async def test_a_name_that_is_not_utf8_is_left_out_and_named(
+    tmp_path: Path, mirror: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the start and later; the watcher dies of it, and what changes then is still seen."""
+    monkeypatch.setattr(watch_files, "RESTART", 0.1)
+    source, target = tmp_path / "source", tmp_path / mirror
+    source.mkdir()
+    write_unnamable(source)
+    write("gone", "soon")(source)
+    said = asyncio.Queue[str]()
+    mirroring = asyncio.create_task(
+        watch_files.Mirror(
+            source, target, lambda path, done: said.put_nowait(f"{path}: {done}")
+        ).run()
+    )
+
+    async def wait_for(*expected: str) -> None:
+        missing = {*expected}
+        while missing:
+            hearing = asyncio.ensure_future(said.get())
+            await asyncio.wait([hearing, mirroring], return_when=asyncio.FIRST_COMPLETED)
+            if mirroring.done():
+                mirroring.result()
+            missing.discard(await hearing)
+
+    left_out = [
+        f"{name}: left out (its name is not UTF-8)"
+        for name in ("bad \udcff", "bad folder \udcff", "bad folder \udcff/in it")
+    ]
+    await wait_for("gone: copied", *left_out)
+    for round_ in range(3):
+        write_unnamable(source)
+        write(f"new {round_}", "yes")(source)
+        await wait_for(f"new {round_}: copied", *left_out)
+    write_unnamable(source)
+    (source / "gone").unlink()
+    await wait_for("gone: removed")
+    mirroring.cancel()
+    await asyncio.wait([mirroring])
+    assert mirroring.cancelled()
+    assert sorted(path.name for path in target.iterdir()) == ["new 0", "new 1", "new 2"]
+
+
+def test_names_of_folders_that_could_not_be_watched_are_refused(tmp_path: Path) -> None:
+    source, bad = tmp_path / "source", tmp_path / "bad \udcff"
+    source.mkdir()
+    bad.mkdir()
+    with pytest.raises(ValueError, match=r"'.*bad \\udcff' cannot be watched"):
+        watch_files.Mirror(bad, source, lambda *_: None)
+    with pytest.raises(ValueError, match=r"'.*bad \\udcff' in its source"):
+        watch_files.Mirror(source, source / "bad \udcff", lambda *_: None)
+    watch_files.Mirror(source, bad, lambda *_: None)
+
+
+def watcher_that_fails(message: str) -> Callable[[Path], AsyncIterator[set[tuple[int, str]]]]:
+    async def events_in(_: Path) -> AsyncIterator[set[tuple[int, str]]]:
+        if message:
+            error = WatchfilesRustInternalError(message)
+            raise ExceptionGroup("of the watcher", [error])
+        yield set()
+
+    return events_in
+
+
+async def test_a_watcher_that_always_gives_up_at_once_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_files, "events_in", watcher_that_fails("Unable to decode path"))
+    monkeypatch.setattr(watch_files, "RESTART", 0)
+    source, target = tmp_path / "source", tmp_path / "mirror"
+    source.mkdir()
+    changes = [write("gone", "soon"), write("notes", "yes"), lambda _: (source / "gone").unlink()]
+    await mirror_while(source, target, changes)
+
+
+async def test_a_watcher_that_fails_otherwise_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_files, "events_in", watcher_that_fails("No space left on device"))
+    mirror = watch_files.Mirror(tmp_path, tmp_path / "mirror", lambda *_: None)
+    with pytest.raises(ExceptionGroup) as raised:
+        await mirror.run()
+    assert raised.group_contains(WatchfilesRustInternalError, match="No space left")
 
 
 @pytest.mark.parametrize("target", ["source", ".", "source/../../source/.."])
