@@ -25,7 +25,7 @@ async def respond(text):
     print("at work", flush=True)
     await asyncio.sleep(1000)
 serve_http.respond = respond
-serve_http.LEASE, serve_http.MAXSIZE, serve_http.PATIENCE = 1000, 0, 0
+serve_http.LEASE, serve_http.MAXSIZE, serve_http.PATIENCE = 1000, int(sys.argv[1]), 0
 asyncio.run(serve_http.main())
 """
 
@@ -178,6 +178,30 @@ async def test_the_program_answers_every_request(capsys: pytest.CaptureFixture[s
     assert output.endswith("every request answered once\n")
 
 
+async def test_the_program_says_what_was_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def respond(text: str) -> str:
+        await refused.wait()
+        return text.upper()
+
+    refused = asyncio.Event()
+    handle = serve_http.Server.handle
+
+    async def count(self: serve_http.Server, request: web.Request) -> web.Response:
+        response = await handle(self, request)
+        if response.status == 503:
+            refused.set()
+        return response
+
+    monkeypatch.setattr(serve_http.Server, "handle", count)
+    monkeypatch.setattr(serve_http, "respond", respond)
+    monkeypatch.setattr(serve_http, "MAXSIZE", 1)
+    monkeypatch.setattr(serve_http, "PATIENCE", 0)
+    await serve_http.main()
+    assert capsys.readouterr().out.endswith("\nthe others refused\n")
+
+
 async def test_a_worker_that_hangs_does_not_keep_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -196,12 +220,17 @@ async def test_a_worker_that_hangs_does_not_keep_the_server(
     assert await asked == 503
 
 
-def test_ctrl_c_ends_it_though_the_workers_do_not() -> None:
+@pytest.mark.parametrize("maxsize", [0, 1])  # with 1, requests are refused before and after it
+def test_ctrl_c_ends_it_though_the_workers_do_not(maxsize: int) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW, str(maxsize)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "at work\n"
         program.send_signal(signal.SIGINT)
         _, errors = program.communicate(timeout=20)
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert "ExceptionGroup" not in errors
