@@ -28,6 +28,11 @@ STEPS := conformance engine stateful unit unit-others compiled manual spec wheel
 DEEP_STEPS := deep-spec mutants deep-tests everywhere deep-stateful crosshair spec-mutants \
 	engine wheel unit manual site deep-types lint
 
+# Paths as they were given: make would expand a dollar in them, here or on the way to a recipe.
+unexport DIR DEST
+export GIVEN_DIR := $(value DIR)
+export GIVEN_DEST := $(value DEST)
+
 .DEFAULT_GOAL := help
 .PHONY: help run test deep bench docs format lint types unit unit-others compiled vendored wheel \
 	stateful machines schedules conformance engine spec manual deep-types deep-tests deep-stateful site \
@@ -40,7 +45,7 @@ help:  # show this list
 		show("##"); print("\nsingle steps, and what makes them"); show("#")'
 
 run: $(TEST)  ## index a tree with workers that fail on purpose (DIR=folder, ENGINE=redis)
-	@$(BIN)/python -m examples.index_tree$${ENGINE:+_$$ENGINE} $${DIR:+"$$DIR"}
+	@$(BIN)/python -m examples.index_tree$${ENGINE:+_$$ENGINE} $${GIVEN_DIR:+-- "$$GIVEN_DIR"}
 
 test: $(TEST)  ## check what matters, in four minutes
 	@$(BIN)/python -m tools.steps $(STEPS)
@@ -151,7 +156,7 @@ everywhere: $(DEEP)  # the tests on both builds and every Python, and on a vendo
 # -- the rest ----------------------------------------------------------------------------------------
 
 vendor:  # copy the package into a tree, with a manifest (DEST=path/of/the/package)
-	@$(PYTHON) vendor.py copy "$${DEST:?is the directory of the copy to be}"
+	@$(PYTHON) vendor.py copy -- "$${GIVEN_DEST:?DEST is the directory of the copy to be}"
 
 # deep.txt leaves out what test.txt has: the two are installed together.
 lock: $(TEST)  # write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)

@@ -1,0 +1,107 @@
+"""What is given to make reaches the programs as it is, whatever characters are in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.on import ROOT
+
+ECHO = f"""#!{sys.executable}
+import json, sys
+print(json.dumps(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The Makefile, and an environment with a Python that says what it is called with."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    made = tmp_path / ".venv" / "made-from-test"
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "test.txt").touch()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    made.touch()
+    os.utime(tmp_path / "requirements" / "test.txt", (0, 0))
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text(ECHO)
+    python.chmod(0o755)
+    return tmp_path
+
+
+def make(clone: Path, *arguments: str, **variables: str) -> list[str]:
+    """What Python is called with, by a make that nothing but these variables reaches."""
+    ours = ("MAKE", "MFLAGS", "DIR", "DEST", "ENGINE")
+    others = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    command = ["make", "PYTHON=.venv/bin/python", *arguments]
+    done = subprocess.run(
+        command, cwd=clone, env=others | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (clone / "made").exists(), "a part of the name was run"
+    called: list[str] = json.loads(done.stdout)
+    return called
+
+
+NAMES = [
+    "plain",
+    "two  blanks",
+    "blanks after  ",
+    "semi; touch made",
+    "quo'te",
+    'quo"te',
+    "a $b",
+    "$HOME",
+    "$$",
+    "$(shell touch made)",
+    "${shell touch made}",
+    "$$(touch made)",
+    "$(touch made)",
+    "`touch made`",
+    "$@",
+    "[brackets]",
+    "{a,b}",
+    "(a)",
+    "*",
+    "?",
+    "~",
+    "#hash",
+    "a%b",
+    "a=b",
+    "a & b | c > made",
+    "back\\slash\\",
+    "one\nline\nmore",
+    "-dash",
+    "größer",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("engine", [[], ["ENGINE=redis"]])
+def test_a_folder_may_have_any_name(clone: Path, name: str, engine: list[str]) -> None:
+    program = ["-m", "examples.index_tree" + "_redis" * len(engine)]
+    assert make(clone, "run", f"DIR={name}", *engine) == [*program, "--", name]
+    assert make(clone, "run", *engine, DIR=name) == [*program, "--", name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_may_be_made_anywhere(clone: Path, name: str) -> None:
+    assert make(clone, "vendor", f"DEST={name}") == ["vendor.py", "copy", "--", name]
+    assert make(clone, "vendor", DEST=name) == ["vendor.py", "copy", "--", name]
+
+
+def test_without_a_folder_there_is_a_default(clone: Path) -> None:
+    assert make(clone, "run") == ["-m", "examples.index_tree"]
+    assert make(clone, "run", "DIR=") == ["-m", "examples.index_tree"]
+    assert make(clone, "run", "ENGINE=redis") == ["-m", "examples.index_tree_redis"]
+
+
+def test_without_a_destination_nothing_is_copied(clone: Path) -> None:
+    with pytest.raises(AssertionError, match="DEST is the directory of the copy to be"):
+        make(clone, "vendor")
