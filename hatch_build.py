@@ -4,6 +4,7 @@
     LEASEDKEYQ_NO_EXTENSIONS=1  forbid it: the wheel is pure, and needs no Cython and no compiler
     LEASEDKEYQ_NONECHECK=1      for tests: None used as an object raises, and does not crash
 
+The first two contradict each other: with both of them nothing is built, and nothing is imported.
 Without a compiler and without any of these the wheel is pure as well, and a line says so. A clone
 that is installed with `pip install -e` is never compiled.
 
@@ -51,6 +52,12 @@ class Compile(BuildHookInterface):  # type: ignore[type-arg]  # it asks for a ty
         return [] if wanted("LEASEDKEYQ_NO_EXTENSIONS") else ["cython>=3.1,<4", "setuptools"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if wanted("LEASEDKEYQ_EXTENSIONS") and wanted("LEASEDKEYQ_NO_EXTENSIONS"):
+            raise RuntimeError(
+                "LEASEDKEYQ_EXTENSIONS and LEASEDKEYQ_NO_EXTENSIONS are both set, and contradict"
+                f" each other: the one demands that {PACKAGE} is compiled, the other forbids it;"
+                " unset one of them"
+            )
         if version == "editable" or wanted("LEASEDKEYQ_NO_EXTENSIONS"):
             return
         self.scratch = tempfile.TemporaryDirectory(prefix=f"{PACKAGE}-")

@@ -18,6 +18,12 @@ from importlib.machinery import FileFinder as _FileFinder
 from importlib.machinery import SourceFileLoader as _SourceFileLoader
 
 if _os.environ.get("LEASEDKEYQ_NO_EXTENSIONS", "") not in ("", "0"):
+    if _os.environ.get("LEASEDKEYQ_EXTENSIONS", "") not in ("", "0"):
+        raise ImportError(
+            "LEASEDKEYQ_EXTENSIONS and LEASEDKEYQ_NO_EXTENSIONS are both set, and contradict each"
+            " other: the one demands the compiled modules of leasedkeyq, the other forbids them;"
+            " unset one of them"
+        )
     # The source alone, even if it was compiled and the modules lie beside it.
     for _folder in __path__:
         _source = _FileFinder(_folder, (_SourceFileLoader, _SOURCE_SUFFIXES))

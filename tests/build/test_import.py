@@ -40,3 +40,13 @@ def test_extension_modules_can_be_demanded() -> None:
         assert said == imported()
     else:
         assert said.startswith("ImportError: "), said
+
+
+def test_extension_modules_cannot_be_both() -> None:
+    assert imported(**{EXTENSIONS: "1", NO_EXTENSIONS: "1"}) == (
+        "ImportError: LEASEDKEYQ_EXTENSIONS and LEASEDKEYQ_NO_EXTENSIONS are both set, and"
+        " contradict each other: the one demands the compiled modules of leasedkeyq, the other"
+        " forbids them; unset one of them"
+    )
+    assert imported(**{EXTENSIONS: "0", NO_EXTENSIONS: "1"}) == imported(**{NO_EXTENSIONS: "1"})
+    assert imported(**{EXTENSIONS: "1", NO_EXTENSIONS: "0"}) == imported(**{EXTENSIONS: "1"})

@@ -114,6 +114,15 @@ def test_extension_modules_that_are_demanded_are_not_left_out(tmp_path: Path) ->
         build("wheel", tmp_path, variables={"LEASEDKEYQ_EXTENSIONS": "1", **NO_COMPILER})
 
 
+@pytest.mark.parametrize("compiler", [{}, NO_COMPILER])
+def test_extension_modules_cannot_be_demanded_and_forbidden(
+    compiler: dict[str, str], tmp_path: Path
+) -> None:
+    both = {"LEASEDKEYQ_EXTENSIONS": "1", "LEASEDKEYQ_NO_EXTENSIONS": "1"}
+    with pytest.raises(AssertionError, match="are both set, and contradict each other"):
+        build("wheel", tmp_path, variables={**both, **compiler})
+
+
 @pytest.mark.deep
 @pytest.mark.timeout(600)
 def test_pip_compiles_what_it_finds_a_compiler_for(sdist: Path, tmp_path: Path) -> None:

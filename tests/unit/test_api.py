@@ -148,6 +148,9 @@ def test_the_package_says_which_build_it_is_and_refuses_another(
     else:
         with pytest.raises(ImportError, match="LEASEDKEYQ_EXTENSIONS demands"):
             importlib.reload(package)
+    monkeypatch.setenv("LEASEDKEYQ_NO_EXTENSIONS", "1")
+    with pytest.raises(ImportError, match="contradict each other"):
+        importlib.reload(package)
 
 
 @pytest.mark.req("IN-1")
