@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import keyword
 import marshal
 import re
 import shutil
@@ -111,7 +112,7 @@ def differences(destination: Path) -> list[str]:
 
 def copy(destination: Path) -> None:
     name = destination.resolve().name
-    if not name.isidentifier():
+    if not name.isidentifier() or keyword.iskeyword(name):
         raise SystemExit(f"{name!r} cannot be imported: give the package another name")
     if destination.exists() and any(destination.iterdir()):
         lost = [line for line in differences(destination) if not REPLACEABLE.match(line)]

@@ -225,6 +225,13 @@ def test_copy_loses_no_change_of_yours(copy: Path) -> None:
     assert (copy / "lease.py").read_text() == "# a quick fix\n"
 
 
+@pytest.mark.parametrize("name", ["match", "type", "_"])
+def test_a_word_that_is_a_keyword_in_places_can_be_imported(tmp_path: Path, name: str) -> None:
+    assert vendor("copy", tmp_path / "acme" / name).returncode == 0
+    run = python("-c", PROGRAM.replace("vendored_queue", name), tmp_path)
+    assert (run.stdout, run.stderr) == (f"key 1 acme.{name}._queue\n", "")
+
+
 def test_copy_overwrites_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("all of it")
@@ -232,8 +239,9 @@ def test_copy_overwrites_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "all of it"
 
 
-def test_name_must_be_importable(tmp_path: Path) -> None:
-    refused = vendor("copy", tmp_path / "keyed-queue")
+@pytest.mark.parametrize("name", ["keyed-queue", "class", "None", "await", "1st", "a b"])
+def test_name_must_be_importable(tmp_path: Path, name: str) -> None:
+    refused = vendor("copy", tmp_path / name)
     assert refused.returncode == 1
     assert "cannot be imported" in refused.stderr
     assert list(tmp_path.iterdir()) == []
