@@ -50,11 +50,11 @@ def sources() -> dict[str, Path]:
     }
 
 
-def version() -> str:
-    text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+def version(package: Path) -> str | None:
+    """What the files say; None if they say nothing."""
+    text = (package / "__init__.py").read_text(encoding="utf-8", errors="replace")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
-    assert found, f"{PACKAGE} does not say which version it is"
-    return found[1]
+    return found[1] if found else None
 
 
 def commit() -> str | None:
@@ -73,8 +73,15 @@ def commit() -> str | None:
     return f"{head} and changes" if changed else head
 
 
+def regular(path: Path) -> bool:
+    """Whether it is a file that can be opened and read to its end, and that lies where it seems."""
+    return path.is_file() and not path.is_symlink()
+
+
 def compiled(source: Path, cache: Path, tag: str, level: int) -> bool:
     """Whether Python, which runs what it has cached, runs the source."""
+    if not regular(source):
+        return False
     try:
         code = compile(source.read_bytes(), source, "exec", dont_inherit=True, optimize=level)
         same: bool = marshal.loads(cache.read_bytes()[16:]) == code
@@ -84,21 +91,32 @@ def compiled(source: Path, cache: Path, tag: str, level: int) -> bool:
 
 
 def differences(destination: Path) -> list[str]:
-    """What is not as the manifest says, one line a file."""
+    """What is not as the manifest says, one line a file. Nothing but files is opened: a FIFO
+    would block, and a device may have no end."""
+    if (destination / MANIFEST).is_symlink():
+        return [f"{MANIFEST}: a symbolic link"]
+    if (destination / MANIFEST).exists() and not regular(destination / MANIFEST):
+        return [f"{MANIFEST}: cannot be read (it is no file)"]
     try:
         manifest = json.loads((destination / MANIFEST).read_text(encoding="utf-8"))
         expected: dict[str, str] = {**manifest["files"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"{MANIFEST}: cannot be read ({error!r})"]
-    found = [f"{name}: missing" for name in expected if not (destination / name).exists()]
+    found = []
     if manifest.get("seal") != seal(manifest):
         found.append(f"{MANIFEST}: changed")
+    found += [f"{name}: missing" for name in expected if not (destination / name).exists()]
     for path in [destination, *sorted(destination.rglob("*"))]:
         name = path.relative_to(destination).as_posix()
         cache = CACHE.fullmatch(name)
         if path.is_symlink():
             found.append(f"{name}: a symbolic link")
-        elif path.is_dir() or name == MANIFEST:
+        elif path.is_dir():
+            if name in expected:
+                found.append(f"{name}: a folder")
+        elif not path.is_file():
+            found.append(f"{name}: neither a file nor a folder")
+        elif name == MANIFEST:
             continue
         elif cache and (source := f"{cache[1]}{cache[2]}.py") in expected:
             if not compiled(destination / source, path, cache[3], int(cache[4] or 0)):
@@ -127,7 +145,7 @@ def copy(destination: Path) -> None:
         shutil.copyfile(path, destination / file)
     manifest = {
         "package": "leasedkeyq",
-        "version": version(),
+        "version": version(PACKAGE),
         "commit": commit(),
         "files": {file: digest((destination / file).read_bytes()) for file in sources()},
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import py_compile
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,7 +40,7 @@ TAG = sys.implementation.cache_tag
 def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run nothing but Python: no site-packages, no environment."""
     command = [sys.executable, "-I", "-S", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def vendor(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -132,6 +134,32 @@ def say(**what: object) -> Callable[[Path], object]:
     return tamper
 
 
+def special(name: str, kind: str = "FIFO") -> Callable[[Path], object]:
+    """What blocks whoever opens it, or has no end, takes the place of a file."""
+
+    def tamper(copy: Path) -> None:
+        path = copy / name
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if kind == "FIFO":
+            os.mkfifo(path)
+        else:
+            here = os.open(copy, os.O_RDONLY)  # the whole path may be too long for a socket
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(f"/proc/self/fd/{here}/{name}" if sys.platform == "linux" else name)
+            os.close(here)
+
+    return tamper
+
+
+def folder(name: str) -> Callable[[Path], object]:
+    def tamper(copy: Path) -> None:
+        (copy / name).unlink()
+        (copy / name).mkdir()
+
+    return tamper
+
+
 @pytest.mark.parametrize(
     ("tamper", "line"),
     [
@@ -154,6 +182,13 @@ def say(**what: object) -> Callable[[Path], object]:
         (link(""), ".: a symbolic link"),
         (lambda copy: (copy / "more").symlink_to(".."), "more: a symbolic link"),
         (lambda copy: (copy / "gone").symlink_to("nowhere"), "gone: a symbolic link"),
+        (special("pipe"), "pipe: neither a file nor a folder"),
+        (special("socket", "socket"), "socket: neither a file nor a folder"),
+        (special("lease.py"), "lease.py: neither a file nor a folder"),
+        (special("__pycache__"), "__pycache__: neither a file nor a folder"),
+        (special(f"__pycache__/lease.{TAG}.pyc"), f"__pycache__/lease.{TAG}.pyc: neither a file"),
+        (special("VENDORED.json"), "VENDORED.json: cannot be read"),
+        (folder("lease.py"), "lease.py: a folder"),
         (say(version="9.9.9"), "VENDORED.json: changed"),
         (say(commit="0" * 40), "VENDORED.json: changed"),
         (say(seal=None), "VENDORED.json: changed"),
@@ -173,6 +208,30 @@ def test_check_says_what_differs(copy: Path, tamper: Callable[[Path], object], l
     first, *lines = checked.stderr.splitlines()
     assert first == f"{copy} differs from its manifest:"
     assert [said[: len(line)] for said in lines] == [line]
+
+
+def test_a_file_whose_source_cannot_be_opened_is_not_what_it_compiles_to(copy: Path) -> None:
+    cache(f"lease.{TAG}.pyc")(copy)
+    special("lease.py")(copy)
+    assert vendor("check", copy).stderr.splitlines()[1:] == [
+        f"__pycache__/lease.{TAG}.pyc: not what this Python compiles the source to",
+        "lease.py: neither a file nor a folder",
+    ]
+
+
+def test_check_opens_nothing_through_a_link(copy: Path) -> None:
+    """What it leads to would block."""
+    os.mkfifo(copy.parent / "pipe")
+    cache(f"__init__.{TAG}.pyc")(copy)
+    (copy / "__init__.py").unlink()
+    (copy / "__init__.py").symlink_to(copy.parent / "pipe")
+    assert vendor("check", copy).stderr.splitlines()[1:] == [
+        "__init__.py: a symbolic link",
+        f"__pycache__/__init__.{TAG}.pyc: not what this Python compiles the source to",
+    ]
+    (copy / "VENDORED.json").unlink()
+    (copy / "VENDORED.json").symlink_to(copy.parent / "pipe")
+    assert vendor("check", copy).stderr.splitlines()[1:] == ["VENDORED.json: a symbolic link"]
 
 
 @pytest.mark.parametrize("files", [{"lease.py": None}, {"../vendored_queue/lease.py": "0"}, {}])
