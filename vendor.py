@@ -8,6 +8,11 @@ DEST is the directory of the package to be, such as ``src/acme/_vendor/keyed_que
 the name that the package is imported by. The copy holds the licence and a manifest: the version,
 the commit that it was made from, the SHA-256 of every file, and that of all this, its seal. Nothing
 but Python is needed; the check needs neither network nor clone, only this file and the copy.
+
+A seal is no signature. Who can write a manifest can seal it, and the check then finds only what
+contradicts itself: a file that is listed and not there, a path out of the copy, a version that the
+files do not have. Against him, copy again from a clone at the commit, and compare the seals: from
+the same files of the same commit comes the same seal.
 """
 
 from __future__ import annotations
@@ -27,7 +32,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "leasedkeyq"
 MANIFEST = "VENDORED.json"
-REPLACEABLE = re.compile(rf"(\w+/)*__pycache__/|{MANIFEST}: changed")  # by an update
+REPLACEABLE = re.compile(rf"(\w+/)*__pycache__/|{MANIFEST}: (changed|wrong)")  # by an update
+LISTED = re.compile(r"(\w+/)*\w+(\.\w+)?")  # the files of a copy, and none outside of it
+COMMIT = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})( and changes)?")
 SOURCES = (".py", ".lua", ".typed")  # what a copy consists of
 CACHE = re.compile(r"((?:\w+/)*)__pycache__/(\w+)\.([\w-]+)(?:\.opt-([12]))?\.pyc")
 
@@ -90,9 +97,28 @@ def compiled(source: Path, cache: Path, tag: str, level: int) -> bool:
     return same and tag == sys.implementation.cache_tag
 
 
+def contradictions(manifest: dict[str, Any], destination: Path) -> list[str]:
+    """What is wrong with a manifest, whoever has sealed it."""
+    found = [
+        f"lists {name!r}, which is no file of a copy"
+        for name in manifest["files"]
+        if not LISTED.fullmatch(name)
+    ]
+    said, package, made_from = (manifest.get(what) for what in ("version", "package", "commit"))
+    if package != "leasedkeyq":
+        found.append(f"package {package}")
+    if made_from is not None and not COMMIT.fullmatch(str(made_from)):
+        found.append(f"commit {made_from}")
+    if regular(destination / "__init__.py"):
+        actual = version(destination)
+        if actual is not None and actual != said:
+            found.append(f"version {said}, and the files have {actual}")
+    return found
+
+
 def differences(destination: Path) -> list[str]:
-    """What is not as the manifest says, one line a file. Nothing but files is opened: a FIFO
-    would block, and a device may have no end."""
+    """What is not as the manifest says, one line a file. Nothing outside of the copy is looked at,
+    and nothing but files is opened: a FIFO would block, and a device may have no end."""
     if (destination / MANIFEST).is_symlink():
         return [f"{MANIFEST}: a symbolic link"]
     if (destination / MANIFEST).exists() and not regular(destination / MANIFEST):
@@ -105,6 +131,9 @@ def differences(destination: Path) -> list[str]:
     found = []
     if manifest.get("seal") != seal(manifest):
         found.append(f"{MANIFEST}: changed")
+    elif wrong := contradictions(manifest, destination):
+        found += [f"{MANIFEST}: wrong ({what})" for what in wrong]
+    expected = {name: sum_ for name, sum_ in expected.items() if LISTED.fullmatch(name)}
     found += [f"{name}: missing" for name in expected if not (destination / name).exists()]
     for path in [destination, *sorted(destination.rglob("*"))]:
         name = path.relative_to(destination).as_posix()

@@ -134,6 +134,29 @@ def say(**what: object) -> Callable[[Path], object]:
     return tamper
 
 
+def reseal(**what: object) -> Callable[[Path], object]:
+    """The manifest says something else, and its seal is made anew."""
+
+    def tamper(copy: Path) -> None:
+        manifest = {**json.loads((copy / "VENDORED.json").read_text()), **what, "seal": None}
+        text = json.dumps(manifest, sort_keys=True)
+        manifest["seal"] = hashlib.sha256(text.encode()).hexdigest()
+        (copy / "VENDORED.json").write_text(json.dumps(manifest))
+
+    return tamper
+
+
+def list_too(copy: Path, name: str) -> None:
+    """The manifest lists one more file, with its right sum where there is one, and is resealed."""
+    manifest = json.loads((copy / "VENDORED.json").read_text())
+    try:
+        data = (copy / name).read_bytes()
+    except (OSError, ValueError):
+        data = b""
+    files = {**manifest["files"], name: hashlib.sha256(data).hexdigest()}
+    reseal(files=files)(copy)
+
+
 def special(name: str, kind: str = "FIFO") -> Callable[[Path], object]:
     """What blocks whoever opens it, or has no end, takes the place of a file."""
 
@@ -189,6 +212,11 @@ def folder(name: str) -> Callable[[Path], object]:
         (special(f"__pycache__/lease.{TAG}.pyc"), f"__pycache__/lease.{TAG}.pyc: neither a file"),
         (special("VENDORED.json"), "VENDORED.json: cannot be read"),
         (folder("lease.py"), "lease.py: a folder"),
+        (reseal(version="9.9.9"), "VENDORED.json: wrong (version 9.9.9, and the files have "),
+        (reseal(version=None), "VENDORED.json: wrong (version None, and the files have "),
+        (reseal(commit=7), "VENDORED.json: wrong (commit 7)"),
+        (reseal(commit="the newest"), "VENDORED.json: wrong (commit the newest)"),
+        (reseal(package="queue"), "VENDORED.json: wrong (package queue)"),
         (say(version="9.9.9"), "VENDORED.json: changed"),
         (say(commit="0" * 40), "VENDORED.json: changed"),
         (say(seal=None), "VENDORED.json: changed"),
@@ -210,6 +238,23 @@ def test_check_says_what_differs(copy: Path, tamper: Callable[[Path], object], l
     assert [said[: len(line)] for said in lines] == [line]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["../x", "../vendored_queue/lease.py", "/etc/hosts", "/", "", ".", "..", "./lease.py"],
+        *["engine/../lease.py", "engine//x.py", "engine/", "C:/x", "a\\b", "null\0", "line\n"],
+    ],
+)
+def test_check_looks_at_nothing_outside(copy: Path, name: str) -> None:
+    list_too(copy, name)
+    checked = vendor("check", copy)
+    assert checked.returncode == 1
+    assert checked.stderr.splitlines() == [
+        f"{copy} differs from its manifest:",
+        f"VENDORED.json: wrong (lists {name!r}, which is no file of a copy)",
+    ]
+
+
 def test_a_file_whose_source_cannot_be_opened_is_not_what_it_compiles_to(copy: Path) -> None:
     cache(f"lease.{TAG}.pyc")(copy)
     special("lease.py")(copy)
@@ -217,6 +262,15 @@ def test_a_file_whose_source_cannot_be_opened_is_not_what_it_compiles_to(copy: P
         f"__pycache__/lease.{TAG}.pyc: not what this Python compiles the source to",
         "lease.py: neither a file nor a folder",
     ]
+
+
+@pytest.mark.parametrize("commit", [None, "0" * 40, f"{'a' * 40} and changes", "b" * 64])
+def test_a_seal_does_not_show_what_only_the_original_can(copy: Path, commit: str | None) -> None:
+    """It is no signature: here it is that of a manifest that was written anew."""
+    (copy / "lease.py").write_text("# a quick fix\n")
+    reseal(commit=commit)(copy)
+    list_too(copy, "lease.py")
+    assert vendor("check", copy).returncode == 0
 
 
 def test_check_opens_nothing_through_a_link(copy: Path) -> None:
@@ -232,6 +286,15 @@ def test_check_opens_nothing_through_a_link(copy: Path) -> None:
     (copy / "VENDORED.json").unlink()
     (copy / "VENDORED.json").symlink_to(copy.parent / "pipe")
     assert vendor("check", copy).stderr.splitlines()[1:] == ["VENDORED.json: a symbolic link"]
+
+
+def test_the_same_sources_have_the_same_seal(copy: Path, tmp_path: Path) -> None:
+    assert vendor("copy", tmp_path / "another").returncode == 0
+    seals = [
+        json.loads((each / "VENDORED.json").read_text())["seal"]
+        for each in (copy, tmp_path / "another")
+    ]
+    assert seals[0] == seals[1]
 
 
 @pytest.mark.parametrize("files", [{"lease.py": None}, {"../vendored_queue/lease.py": "0"}, {}])
@@ -289,6 +352,12 @@ def test_a_word_that_is_a_keyword_in_places_can_be_imported(tmp_path: Path, name
     assert vendor("copy", tmp_path / "acme" / name).returncode == 0
     run = python("-c", PROGRAM.replace("vendored_queue", name), tmp_path)
     assert (run.stdout, run.stderr) == (f"key 1 acme.{name}._queue\n", "")
+
+
+def test_copy_replaces_a_wrong_manifest(copy: Path) -> None:
+    reseal(version="9.9.9", commit="the newest")(copy)
+    assert vendor("copy", copy).returncode == 0
+    assert vendor("check", copy).returncode == 0
 
 
 def test_copy_overwrites_nothing_else(tmp_path: Path) -> None:
