@@ -378,6 +378,14 @@ def _(o: Any, self: Any, lease: Any) -> Any:
     return o(self, lease)
 
 
+@bug("Inspection._rebuilt", "a rebuilt lease stands for any that is live on its key")
+def _(o: Any, self: Any, lease: Any) -> Any:
+    entry = self._keys.find(lease.key)
+    live = [one for one in entry.grants() if one.waiter is None] if entry is not None else []
+    alike = [one for one in live if one.token()[:-12] == lease.token[:-12]]
+    return alike[0] if alike else o(self, lease)
+
+
 @bug("Lease.__eq__", "all leases of one key are equal")
 def _(_o: Any, self: Any, it: Any) -> bool:
     return bool(self.key == it.key)
@@ -455,64 +463,40 @@ def _(o: Any, self: Any, waiter: Any, now: float) -> None:
         o(self, waiter, now)
 
 
+# The error of a key came out of the call that ended, or of another, whose copy was lost then.
 ASIDE: set[tuple[int, int]] = set()  # calls that were put aside
 
-for machine in (M, Q):
 
-    @bug("KeyMap.forget", f"the end of a call raises what its key raises ({machine.kind})", machine)
-    def _(_o: Any, self: Any, entry: Any) -> None:
-        self.remove(entry)
+def _let_through(_o: Any, self: Any, entry: Any) -> None:
+    self.remove(entry)
 
-    @bug("Machine.cancel", f"a call put aside raises what its key raises ({machine.kind})", machine)
-    def _(o: Any, self: Any, waiter: Any, now: float) -> None:
-        call = id(self), waiter.ticket
-        aside = call in ASIDE
-        if self._busy:
-            ASIDE.add(call)
-        o(self, waiter, now)
-        if aside:
-            ASIDE.remove(call)
-            hash(waiter.key)
+
+def _raise_if_put_aside(o: Any, self: Any, waiter: Any, now: float) -> None:
+    call = id(self), waiter.ticket
+    aside = call in ASIDE
+    if self._busy:
+        ASIDE.add(call)
+    o(self, waiter, now)
+    if aside:
+        ASIDE.remove(call)
+        hash(waiter.key)
+
+
+for _finder in (M, Q):
+    _where = f"({_finder.kind})"
+    _what = f"a key that raises where a wait ends replaces what it came to {_where}"
+    bug("KeyMap.forget", _what, _finder)(_let_through)
+    _what = f"a key that raises where a call put aside ends replaces what another came to {_where}"
+    bug("Machine.cancel", _what, _finder)(_raise_if_put_aside)
 
 
 @bug("Moves._tidy", "the key of a take that has left is never forgotten")
 def _(_o: Any, _self: Any, waiter: Any) -> None:
-    if waiter.entry is not None:
-        waiter.entry.takers.count -= 1
-        if waiter.entry.takers.count == 0:
-            waiter.entry.takers = None
-        waiter.entry = None
-
-
-def _as_if_no_take_waited(entry: Any, act: Callable[[], Any]) -> Any:
-    takers = getattr(entry, "takers", None)
-    if takers is not None:
-        entry.takers = None
-    try:
-        return act()
-    finally:
-        if takers is not None:
-            entry.takers = takers
-
-
-@bug("Machine.discard", "a discard forgets a key that a take waits for")
-def _(o: Any, self: Any, key: Any, now: float) -> Any:
-    entry = next((one for one in self._keys if one.key.name == getattr(key, "name", "")), None)
-    return _as_if_no_take_waited(entry, lambda: o(self, key, now))
-
-
-@bug("Machine.ack", "an ack forgets a key that a take waits for")
-def _(o: Any, self: Any, lease: Any, now: float) -> Any:
-    grant = getattr(lease, "_grant", None)
-    entry = grant and grant.entry
-    return _as_if_no_take_waited(entry, lambda: o(self, lease, now))
-
-
-@bug("Inspection._rebuilt", "the token of a rebuilt lease is not looked at")
-def _(o: Any, self: Any, lease: Any) -> Any:
-    entry = self._keys.find(lease.key)
-    live = [] if entry is None else [one for one in entry.grants() if one.waiter is None]
-    return live[0] if live else o(self, lease)
+    entry, waiter.entry = waiter.entry, None
+    if entry is not None:
+        entry.takers.count -= 1
+        if entry.takers.count == 0:
+            entry.takers = None
 
 
 @bug("Waiting._drop", "values end in the midst of an operation")
@@ -618,6 +602,34 @@ def _(o: Any, self: Any, key: Any, now: float) -> bool:
     found = o(self, key, now)
     entry = self._keys.find(key)
     return bool(found or (entry is not None and entry.leases is not None))
+
+
+@bug("Machine.discard", "a discarded key is forgotten though a take waits for it")
+def _(o: Any, self: Any, key: Any, now: float) -> bool:
+    done = o(self, key, now)
+    entry = self._keys.find(key)
+    if done and entry is not None and name_of(entry.state) == "ABSENT":
+        self._keys.remove(entry)
+    return bool(done)
+
+
+@bug("Machine.ack", "an acked key is forgotten though a take waits for it")
+def _(o: Any, self: Any, lease: Any, now: float) -> None:
+    o(self, lease, now)
+    for entry in [*self._keys]:
+        if name_of(entry.state) == "ABSENT":
+            self._keys.remove(entry)
+
+
+@bug("Machine.discard", "a discard tells the newest version for the one that is gone")
+def _(o: Any, self: Any, key: Any, now: float) -> bool:
+    entry = self._keys.find(key)
+    newest = entry.newest if entry is not None else None
+    done = o(self, key, now)
+    for number, event in enumerate(self.outbox.events or ()):
+        if done and event.action == "discard":
+            self.outbox.events[number] = event._replace(version=newest)
+    return bool(done)
 
 
 # -- the bound

@@ -18,43 +18,43 @@ class Trouble:
 
     A chance is: each time that a key's own code runs ("key"), that a value ends ("value"), or
     that a line of the package begins ("line"). Between any two lines the collector may run
-    somebody's finalizer, and the interpreter a signal's handler.
+    somebody's finalizer, and the interpreter a signal's handler. With a ``second`` number a key
+    raises at that chance, counted from the first.
     """
 
     package: ClassVar[str]
     where: ClassVar[str] = ""
     left: ClassVar[int] = 0
-    happened: ClassVar[int] = 0  # how often, since it was armed
+    second: ClassVar[int] = 0
     charge: ClassVar[Callable[[], object]]
     tracer: ClassVar[Any] = None  # that was there before
 
     @classmethod
-    def arm(cls, where: str, left: int, charge: Callable[[], object]) -> None:
-        cls.where, cls.left, cls.charge, cls.happened = where, left, charge, 0
+    def arm(cls, where: str, left: int, charge: Callable[[], object], second: int = 0) -> None:
+        cls.where, cls.left, cls.charge, cls.second = where, left, charge, second
         if where == "line":
             cls.tracer = sys.gettrace()
             sys.settrace(cls.trace)
-
-    @classmethod
-    def again(cls, left: int, charge: Callable[[], object]) -> None:
-        """Something else happens at the n-th chance from now on."""
-        cls.left, cls.charge = left, charge
 
     @classmethod
     def disarm(cls) -> int:
         """How often it has happened."""
         if cls.where == "line":
             sys.settrace(cls.tracer)
+        times = 0
+        if cls.where and cls.left <= 0:
+            times = 2 if cls.second and cls.left <= -cls.second else 1
         cls.where = ""
-        return cls.happened
+        return times
 
     @classmethod
     def chance(cls, where: str) -> None:
         if where == cls.where:
             cls.left -= 1
             if cls.left == 0:
-                cls.happened += 1
                 cls.charge()
+            elif cls.second and cls.left == -cls.second:
+                raise BoomError
 
     @classmethod
     def trace(cls, frame: FrameType, event: str, _argument: object) -> Any:

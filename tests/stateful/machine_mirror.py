@@ -8,7 +8,17 @@ from typing import Any
 
 from hypothesis.stateful import rule
 
-from tests.stateful.mirror import Call, Mirror, Moment, Outcome, Reading, moments, outcome, picks
+from tests.stateful.mirror import (
+    Call,
+    Mirror,
+    Moment,
+    Outcome,
+    Reading,
+    moments,
+    outcome,
+    picks,
+    telling,
+)
 
 PROGRAM = '''\
 """The steps of a failure. Run it: it fails as the machine did."""
@@ -28,6 +38,7 @@ from weakref import WeakSet
 
 from {package} import Lease
 from {package}._machine import Machine
+from {package}.observing import named
 
 {helpers}
 
@@ -56,10 +67,15 @@ def do(make):
         woken.extend(call.ticket for call in machine.outbox.woken)
         machine.outbox.woken.clear()
         for _ in range(len(machine.outbox.left)):
-            result = outcome(lambda: machine.cancel(machine.outbox.left.popleft(), now)) or result
+            machine.cancel(machine.outbox.left.popleft(), now)
         dropped, machine.outbox.dropped = machine.outbox.dropped, []
         del dropped
     return result
+
+
+def told():
+    events, machine.outbox.events = machine.outbox.events, []
+    return [telling(named(event)) for event in events if event.action != "gone"]
 
 
 def is_waiting(result):
@@ -106,6 +122,8 @@ class MachineMirror(Mirror):
         self.execute("other.put(Key('a'), 0, 'update', 0, None, 0.0)")
         self.execute("foreign = other.get(None, None, 0.0)[2]")
         self.machine: Any = self.in_names["machine"]
+        if self.watched:
+            self.execute("machine.outbox.events = []")
 
     def set_clock(self, now: float) -> None:
         super().set_clock(now)
@@ -121,11 +139,17 @@ class MachineMirror(Mirror):
             self.woken.extend(call.ticket for call in outbox.woken)
             outbox.woken.clear()
             for _ in range(len(outbox.left)):
-                left = outcome(self.machine.cancel, outbox.left.popleft(), self.now)
-                result = left if left.error else result
+                late = outcome(self.machine.cancel, outbox.left.popleft(), self.now)
+                if late.error:
+                    result = late  # as it would come out of the shell
             dropped, outbox.dropped = outbox.dropped, []
             del dropped
         return result
+
+    def told(self) -> list[dict[str, Any]]:
+        named = self.package.module("observing").named
+        events, self.machine.outbox.events = self.machine.outbox.events, []
+        return [telling(named(event)) for event in events if event.action != "gone"]
 
     def step(self, make: Callable[[], Any]) -> Outcome:
         return outcome(make)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from copy import copy, deepcopy
@@ -35,7 +36,7 @@ RARE = [
     "cancelled with a copy reserved",
     "cancelled with a slot reserved",
     "a key raised",
-    "a key raised where a call ended",
+    "a key raised at the end of a call",
     "a key raised after a call was put aside",
     "in the midst: refused",
     "in the midst: done",
@@ -154,6 +155,33 @@ def counted(stats: Any, snapshot: Any, gone: list[int], ages: bool) -> dict[str,
     return {name: shown[name] for name in shown if ages or not name.endswith("_age")}
 
 
+def from_its_key(error: BaseException | None) -> bool:
+    """Has a key raised in the operation itself, and not in the end of a call put aside by it?"""
+    steps = traceback.walk_tb(error.__traceback__ if error else None)
+    passed = {frame.f_code.co_name for frame, _ in steps}
+    return isinstance(error, keys.BoomError) and "cancel" not in passed
+
+
+class Told(Model):
+    """The model, which keeps what it tells until that is compared."""
+
+    def __init__(self, default: Seconds, maxsize: int, policy: str) -> None:
+        super().__init__(default, maxsize, policy)
+        self.told: list[dict[str, Any]] = []
+
+    def tell(self, action: str, **what: object) -> None:
+        self.told.append(telling({"action": action, **what}))
+
+
+ANYTHING: dict[str, Any] = {}  # among what is told: then it is not compared
+
+
+def telling(event: dict[str, Any]) -> dict[str, Any]:
+    """What happened; what a cancelled call has come to depends on whether it was met before."""
+    unlike = ("time", "outcome") if event["action"] == "cancel" else ("time",)
+    return {name: plain(value) for name, value in event.items() if name not in unlike}
+
+
 @cache
 def _compiled(source: str) -> CodeType:
     return compile(source, "<step>", "eval")
@@ -176,7 +204,7 @@ class Call:
 
 
 # What one may do in the midst of an operation, as its place in time and what it comes to.
-Reading: TypeAlias = tuple[str, Callable[[Model], Outcome]]
+Reading: TypeAlias = tuple[str, Callable[[Told], Outcome]]
 
 
 class Counted(RuleBasedStateMachine):
@@ -281,6 +309,10 @@ class Mirror(Counted):
         """The source of letting a call go on, and how it reads if that is refused."""
         raise NotImplementedError
 
+    def told(self) -> list[dict[str, Any]]:
+        """What the queue has told since the last time, if it is watched."""
+        raise NotImplementedError
+
     def check(self) -> None:
         """What a subclass knows more than the rest."""
 
@@ -296,7 +328,8 @@ class Mirror(Counted):
     def program(self) -> str:
         """The steps as a program."""
         steps = "\n".join(self.indent + line for line in self.lines)
-        parts = (keys.BoomError, Trouble, Key, keys.boom, Value, keys.frozen, plain, seen, counted)
+        parts: list[Any] = [keys.BoomError, Trouble, Key, keys.boom, Value, keys.frozen]
+        parts += [plain, seen, counted, telling]
         helpers = "\n\n".join(inspect.getsource(part) for part in parts)
         return self.template.format(
             package=self.package.PACKAGE, helpers=helpers, snapshot=self.snapshot, steps=steps
@@ -354,10 +387,10 @@ class Mirror(Counted):
         }
         return [forms[kind](twin) for kind, twin in zip(kinds, twins, strict=False)]
 
-    def on_model(self, method: str, *twins: Any) -> Callable[[Model], Outcome]:
+    def on_model(self, method: str, *twins: Any) -> Callable[[Told], Outcome]:
         """The operation, to be done to a model."""
 
-        def act(on: Model) -> Outcome:
+        def act(on: Told) -> Outcome:
             given = [*twins, self.now]
             if LEADING.get(method) == ("lease",):
                 given[0] = given[0].twin
@@ -496,12 +529,16 @@ class Mirror(Counted):
         maxsize=st.sampled_from([0, 0, -1, 1, 2, 3]),
         policy=st.sampled_from(model.POLICIES),
         dropped=rarely,
+        watched=st.booleans(),
     )
-    def begin(self, default: Seconds, maxsize: int, policy: str, dropped: bool) -> None:
+    def begin(
+        self, default: Seconds, maxsize: int, policy: str, dropped: bool, watched: bool
+    ) -> None:
         self.tells_ages = getattr(self.package.module("_machine").Machine, "tells_ages", True)
         self.exact = self.tells_ages and (self.always_exact or policy in ("update", "defer"))
         self.dropped = dropped  # the queue ends without being closed
-        self.model = Model(default, maxsize, policy)
+        self.watched = watched  # somebody is told of all that happens
+        self.model = Told(default, maxsize, policy)
         opened = outcome(self.open, f"{default}, {maxsize}, {policy!r}")
         if opened.error:
             self.fail("it does not even open", cause=opened.error)
@@ -702,68 +739,88 @@ class Mirror(Counted):
     def meet_a_raising_key(
         self, name: str, chance: int, pick: int, policy: Policy, moment: Moment
     ) -> None:
-        """An error in a key's own code passes through, and nothing has changed.
-
-        The end of a call is no business of its key's: it comes to what it would have come to.
-        """
+        """An error in a key's own code passes through, and nothing has changed."""
         self.pass_time(moment)
         if pick > 12:
             name = self.new_name(name)
             self.put_and_take(name, "update", None, 1)
         self.agree()  # what is due has ended: else an error in the midst of that is no news
-        method, *twins = self.anything(name, policy, pick)
-        if pick % 4 == 3 and self.model.phase == "open":
-            self.both("take", self.new_name("a"), None, None)
-            method, twins = "cancel", [self.unfinished()[-1][0]]
-        self.execute(f"Trouble.arm('key', {chance}, boom)")
-        actual = self.operate(method, self.written(method, twins))
-        if not self.disarm():
-            self.compare(actual, self.on_model(method, *twins)(self.model))
-            return
-        self.count("a key raised")
-        if not self.asks_its_key(method, twins):
-            self.count("a key raised where a call ended")
-            self.compare(actual, self.on_model(method, *twins)(self.model))
-            return
-        if actual.failure != "BoomError":
-            line = f"assert {self.last_result} == 'BoomError', {self.last_result}"
-            self.fail(f"{actual} where the key raised", line, actual.error)
-        actual.forget()
-        if method == "resume":  # the call has gone, if without success
-            self.on_model("cancel", *twins)(self.model)
-            self.forget_calls()
+        self.raise_in(chance, *self.anything(name, policy, pick))
 
-    def asks_its_key(self, method: str, twins: list[Any]) -> bool:
-        """May an operation fail because of its key? A call that ends may not, but for a put."""
-        if method == "resume":
+    @rule(
+        name=names, chance=st.integers(1, 2), ends=st.sampled_from(["leave", "time out", "close"])
+    )
+    def end_the_wait_for_a_raising_key(self, name: str, chance: int, ends: str) -> None:
+        """The key was known for the wait only; its error is no part of what a wait comes to."""
+        if ends == "close" and chance == 2:
+            return  # it is the end of the run: rarely
+        name = self.new_name(name)
+        waiter = self.both("take", name, 1 if ends == "time out" else None, None).value
+        if not isinstance(waiter, model.Waiter):
+            return
+        call = next(call for call, twin in self.unfinished() if twin is waiter)
+        if ends == "time out":
+            self.set_clock(self.now + 1)
+            self.time_out(NOW)
+        elif ends == "close":
+            self.both("close")
+        self.agree()
+        self.raise_in(chance, "resume" if call in self.over() else "cancel", call)
+
+    def raise_in(self, chance: int, method: str, *twins: Any) -> None:
+        """Only what looks its key up may raise what the key does; the end of a call does not."""
+        act, raises = self.on_model(method, *twins), self.raises(method, *twins)
+        self.execute(f"Trouble.arm('key', {chance}, boom)")
+        actual = self.operate(method, self.written(method, [*twins]))
+        if self.disarm():
+            self.count("a key raised")
+            if raises:
+                act = raises
+            else:
+                self.count("a key raised at the end of a call")
+        self.compare(actual, act(self.model))
+
+    def raises(self, method: str, *twins: Any) -> Callable[[Told], Outcome] | None:
+        """The operation, if its key raises as it is looked up; None if no key is."""
+        end = self.on_model("reap")
+        if method in ("resume", "cancel"):
             twin = self.twin(twins[0])
-            assert twin is not None
-            return twin.kind == "put"
-        return method != "cancel"
+            if (
+                method == "cancel"
+                or twin is None
+                or (twin.kind, twin.outcome) != ("put", "RESERVED")
+            ):
+                return None
+            end = self.on_model("cancel", *twins)  # the call has gone, if without success
+
+        def act(on: Told) -> Outcome:
+            end(on)
+            on.told.append(ANYTHING)
+            return Outcome(error=keys.BoomError())
+
+        return act
 
     def disarm(self) -> int:
         """How often user code runs is no rule: another copy may come to another state here."""
-        happened = Trouble.disarm()
-        self.lines.append(f"if Trouble.disarm() != {happened}: sys.exit('it does not happen here')")
-        return happened
+        times = Trouble.disarm()
+        self.lines.append(f"if Trouble.disarm() != {times}: sys.exit('it does not happen here')")
+        return times
 
-    @rule(
-        chance=st.integers(1, 3),
-        what=meddling,
-        name=names,
-        pick=many,
-        moment=moments,
-        then=st.integers(0, 3),
-    )
-    def meddle_by_key(
-        self, chance: int, what: str, name: str, pick: int, moment: Moment, then: int
-    ) -> None:
-        """A key's own code calls the queue: it is refused, and of calls nothing is lost.
-
-        It may end a call, which is put aside; and at the n-th chance after that a key may raise.
-        """
+    @rule(chance=st.integers(1, 3), what=meddling, name=names, pick=many, moment=moments)
+    def meddle_by_key(self, chance: int, what: str, name: str, pick: int, moment: Moment) -> None:
+        """A key's own code calls the queue: it is refused, and of calls nothing is lost."""
         self.pass_time(moment)
-        self.meddle("key", chance, what, name, pick, then=then if what == "call" else 0)
+        self.meddle("key", chance, what, name, pick)
+
+    @rule(chance=st.integers(1, 3), second=st.integers(1, 3), name=names, pick=many)
+    def meddle_and_raise(self, chance: int, second: int, name: str, pick: int) -> None:
+        """A call is put aside by a key's own code, and then a key raises: in this or in that."""
+        if not isinstance(self.both("take", self.new_name(name), None, None).value, model.Waiter):
+            return
+        if pick % 2:
+            self.do_put(name, "buffer")
+        self.agree()
+        self.meddle("key", chance, "call", name, pick - pick % 2, second=second)
 
     @rule(what=meddling, name=names, pick=many)
     def meddle_by_value(self, what: str, name: str, pick: int) -> None:
@@ -789,7 +846,7 @@ class Mirror(Counted):
         name: str,
         pick: int,
         *given: list[Any],
-        then: int = 0,
+        second: int = 0,
     ) -> None:
         """Whatever is done in the midst of an operation is refused, or done before or after it."""
         if what == "call" and pick % 2:
@@ -806,18 +863,18 @@ class Mirror(Counted):
         before = deepcopy(self.model)
         self.inside.clear()
         self.lines.append("inside.clear()")
-        intrude = f"intrude(lambda: {charge})"
-        trouble = f"({intrude}, Trouble.again({then}, boom))" if then else intrude
-        self.execute(f"Trouble.arm({where!r}, {chance}, lambda: {trouble})")
+        raises = self.raises(method, *twins)
+        armed = f"{where!r}, {chance}, lambda: intrude(lambda: {charge}), {second}"
+        self.execute(f"Trouble.arm({armed})")
         actual = self.operate(method, self.written(method, twins))
-        happened = self.disarm()
-        if not happened:
+        times = self.disarm()
+        if not times:
             self.compare(actual, act(self.model))
             return
-        if happened > 1:
+        if times == 2:
             self.count("a key raised after a call was put aside")
-            if actual.failure == "BoomError" and self.asks_its_key(method, twins):
-                act = self.unless_it_raises(method, twins, actual)
+        if times == 2 and raises and from_its_key(actual.error):
+            act = raises
         result, instead, came_to = self.last_result, self.instead, self.inside[0]
         for place, meddling in readings:
             self.model = deepcopy(before)
@@ -836,6 +893,7 @@ class Mirror(Counted):
             self.instead = instead
             if self.alike(actual, outer) and self.look() == seen(self.model.snapshot(self.now), []):
                 self.found = Outcome()  # which has values in it
+                self.model.told.append(ANYTHING)
                 self.count(f"in the midst: {'done' if (place, meddling) in done else 'refused'}")
                 self.compare(actual, outer)
                 self.last_result, self.instead = f"inside{result}", {}
@@ -846,20 +904,6 @@ class Mirror(Counted):
         reason = f"{method} came to {actual}, and the {what} in the midst of it to {came_to}"
         line = f"assert False, ({result}, inside)"
         self.fail(f"{reason}: there is no order for that", line, actual.error or came_to.error)
-
-    def unless_it_raises(
-        self, method: str, twins: list[Any], actual: Outcome
-    ) -> Callable[[Model], Outcome]:
-        """Of an operation whose key has raised, what is due is all that has been done."""
-        leaves = self.on_model("cancel", *twins) if method == "resume" else None
-
-        def act(on: Model) -> Outcome:
-            on.reap(self.now)
-            if leaves:
-                leaves(on)
-            return Outcome(error=actual.error)
-
-        return act
 
     def intrusion(
         self, what: str, name: str, busy: list[Any]
@@ -913,6 +957,17 @@ class Mirror(Counted):
         self.both("get", None, None)
         if leaver % 2:
             self.leave(leaver - 1, NOW, 0)
+        self.do_put(name, policy)
+
+    @rule(name=names, delay=st.integers(1, 3), policy=policies, moment=moments)
+    def wait_for_what_is_late(self, name: str, delay: int, policy: Policy, moment: Moment) -> None:
+        """A value that a take waits for is gone before its time has come; and another one comes."""
+        name = self.new_name(name)
+        self.both("take", name, None, None)
+        self.do_put(name, "update", delay)
+        self.both("discard", name)
+        self.agree()
+        self.pass_time(moment)
         self.do_put(name, policy)
 
     def work_off(self) -> None:
@@ -1055,9 +1110,24 @@ class Mirror(Counted):
             if not twin.cancelled and self.was_told(call) != told:
                 reason = f"{call.name} was told" if not told else f"nobody told {call.name}"
                 self.fail(reason, f"assert was_told({self.names_of(call)[-1]}) == {told}")
+        self.agree_on_events()
         self.check()
         self.check_values()
         self.census()
+
+    def agree_on_events(self) -> None:
+        """What both have told since the last time. How calls in the midst are told is left open."""
+        expected, self.model.told = self.model.told, []
+        if not self.watched:
+            return
+        if ANYTHING in expected:
+            self.lines.append("told()")
+            self.told()
+            return
+        self.lines.append(f"assert (e := told()) == {expected}, e")
+        actual = self.told()
+        if actual != expected:
+            self.fail(f"it tells {actual}\nand the model {expected}")
 
     def agree_on_statistics(self) -> None:
         self.count(f"{self.kind}: stats" if self.exact or not self.tells_ages else "")

@@ -157,6 +157,7 @@ class QueueMirror(Mirror):
         self.iterations: set[int] = set()  # tickets of the calls that `async for` has made
 
     def open(self, arguments: str) -> None:
+        self.watched = False  # that is for tests/observers
         names = ("default_lease_timeout=", "maxsize=", "if_in_flight=")
         arguments = ", ".join(self.with_keywords([*names], arguments.split(", ")))
         self.in_names |= {"LeasedKeyQueue": self.package.LeasedKeyQueue, "inside": self.inside}
