@@ -10,7 +10,7 @@ cdef type Lease
 
 cdef class Inspection(Phases):
     cpdef reap(self, double now)
-    @cython.locals(grant=Grant, held=Handle)
+    @cython.locals(grant=Grant, given=Handle)
     cdef Grant _live(self, lease)
     @cython.locals(grant=Grant)
     cdef Grant _rebuilt(self, lease)

@@ -110,7 +110,7 @@ class Inspection(Phases):
         self._enter(now)
         try:
             held = [one for one in self.deadlines if isinstance(one, Entry)]
-            return self._keys.distinct([one.key for one in held if one.state.late])
+            return self._keys.distinct([one.key for one in held if one.state.delayed])
         finally:
             self._busy = False
 
@@ -130,7 +130,7 @@ class Inspection(Phases):
     def delayed_size(self, now: float) -> int:
         """How many copies are delayed. O(1)."""
         self.reap(now)
-        return self._late
+        return self._delayed
 
     def inflight_size(self, now: float) -> int:
         """How many copies are leased or reserved. O(1)."""
@@ -150,7 +150,7 @@ class Inspection(Phases):
             acks = self._acks()
             return Stats(
                 available=available,
-                delayed=self._late,
+                delayed=self._delayed,
                 deferred=self._deferred,
                 in_flight=in_flight,
                 waiting_gets=len(self._waiters) - sum(self._others.values()),
@@ -181,7 +181,7 @@ class Inspection(Phases):
             self._busy = False
 
     def _available(self) -> int:
-        return self._items - len(self._grants) - len(self._slots) - self._late
+        return self._items - len(self._grants) - len(self._slots) - self._delayed
 
     def _values(self) -> int:
         """How many values there are."""
@@ -219,24 +219,24 @@ class Inspection(Phases):
 
     def _live(self, lease: object) -> Grant:
         """The live lease that the caller holds, or the reason why there is none."""
-        held: Lease[Any] = lease if type(lease) is Lease else leased(lease)
-        grant: Grant | None = held._grant
+        given: Lease[Any] = lease if type(lease) is Lease else leased(lease)
+        grant: Grant | None = given._grant
         if grant is None:
-            return self._rebuilt(held)
+            return self._rebuilt(given)
         if grant.issuer is not self._issuer:
-            raise InvalidLeaseError(f"{text(held)} is another queue's: use it there")
+            raise InvalidLeaseError(f"{text(given)} is another queue's: use it there")
         if grant.standing is LIVE:
             return grant
         if grant.standing is ACKED:
             raise LeaseAlreadyAcknowledgedError(
-                f"{text(held)} was acknowledged already: there is nothing left to do"
+                f"{text(given)} was acknowledged already: there is nothing left to do"
             )
         if grant.standing is EXPIRED:
             raise LeaseExpiredError(
-                f"{text(held)} ran out before this call: its item went back to the queue and may"
+                f"{text(given)} ran out before this call: its item went back to the queue and may"
                 " be with another consumer; discard the work, or make it safe to repeat"
             )
-        raise InvalidLeaseError(f"{text(held)} was released already: get or take its item anew")
+        raise InvalidLeaseError(f"{text(given)} was released already: get or take its item anew")
 
     def _rebuilt(self, lease: Lease[Any]) -> Grant:
         """The live lease that a rebuilt one stands for."""
@@ -256,7 +256,7 @@ class Inspection(Phases):
         self._enter(now)
         try:
             entries = [*self._keys]
-            delayed = [_held(one) for one in entries if one.state.late]
+            delayed = [_held(one) for one in entries if one.state.delayed]
             deferred = [_held(one) for one in entries if one.state is DEFERRED]
             return Snapshot(
                 phase=self._phase.value,
@@ -312,11 +312,11 @@ class Inspection(Phases):
             assert max(versions, default=0) <= entry.newest <= self._version, "I4"
             waiting += waits and state is not DEFERRED
             timed = entry.time != COME
-            assert state.late <= timed <= state.held, "I5"
+            assert state.delayed <= timed <= state.held, "I5"
             assert timed == (id(entry) in falls_due), "I5"
             owners += timed
         assert leftovers <= self._keys.leftovers, "I1"
-        assert len(line) + self._late == waiting, "I2"
+        assert len(line) + self._delayed == waiting, "I2"
         assert len(flight) == len(self._grants), "I3"
         assert {*flight} == {*self._grants}, "I3"
         numbers = [grant.number for grant in self._grants]
@@ -330,7 +330,7 @@ class Inspection(Phases):
             owners += timed
         assert owners == len(falls_due), "I5"
         if self._phase is CLOSED:
-            assert owners == len(self._grants) == len(self._waiters) == self._late == 0, "I9"
+            assert owners == len(self._grants) == len(self._waiters) == self._delayed == 0, "I9"
             assert not [*self._waits], "I9"
 
     def _check_calls(self) -> None:
@@ -374,7 +374,7 @@ class Inspection(Phases):
     def _check_counts(self) -> None:
         """I11."""
         states = [entry.state for entry in self._keys]
-        assert self._late == sum(state.late for state in states), "I11"
+        assert self._delayed == sum(state.delayed for state in states), "I11"
         assert self._deferred == sum(state is DEFERRED for state in states), "I11"
         kinds = [waiter.kind for waiter in self._waiters.values()]
         assert self._others == {kind: kinds.count(kind) for kind in self._others}, "I11"

@@ -29,7 +29,7 @@ class KeyMap:
     def add(self, key: object) -> Entry:
         """The entry of a key that has none so far."""
         entry = Entry()
-        entry.list = entry.leases = entry.takers = entry.value = None
+        entry.list = entry.chain = entry.takers = entry.value = None
         entry.key = key
         entry.state = ABSENT
         entry.time = COME

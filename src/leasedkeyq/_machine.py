@@ -10,10 +10,10 @@ up, change, tell. What came of it for others is in the `Outbox`.
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 from ._checks import AT_ONCE, delay_seconds, lease_seconds, put_event, seconds, text
 from ._inspection import Inspection
-from ._moves import Delivery
 from ._records import (
     ACKED,
     BACK,
@@ -38,6 +38,7 @@ from ._waiting import too_late
 from .errors import (
     QueueClosedError,
 )
+from .lease import Delivery
 
 
 class Machine(Inspection):
@@ -71,7 +72,9 @@ class Machine(Inspection):
                 return None
             if wait <= 0:
                 raise too_late("put", key, timeout, wait)
-            waiter = self._wait("put", self._putters, key, wait, now, (POLICIES[event], pause))
+            waiter = self._begin_to_wait(
+                "put", self._putters, key, wait, now, (POLICIES[event], pause)
+            )
             waiter.put = value, event, pause
             return waiter
         finally:
@@ -102,7 +105,7 @@ class Machine(Inspection):
             if move.effect is DISCARD:
                 self._free_slot(now)
             self._move(entry, state, BACK, now)
-            if self._ending:
+            if self._end_matters:
                 self._conclude(now, entry)
             return True
         finally:
@@ -110,7 +113,9 @@ class Machine(Inspection):
 
     # -- consumers ---------------------------------------------------------------
 
-    def get(self, timeout: object, lease_timeout: object, now: float) -> Delivery | Waiter:
+    def get(
+        self, timeout: object, lease_timeout: object, now: float
+    ) -> Delivery[Any, Any] | Waiter:
         """Get: lease the copy at the front of the line, or wait for one. O(1)."""
         wait = inf if timeout is None else seconds("timeout", timeout)
         duration = self._default
@@ -127,7 +132,7 @@ class Machine(Inspection):
                 raise _nothing_comes("more")
             if wait <= 0:
                 raise too_late("get", None, timeout, wait)
-            waiter = self._wait("get", self._getters, None, wait, now, duration)
+            waiter = self._begin_to_wait("get", self._getters, None, wait, now, duration)
             waiter.duration = duration
             return waiter
         finally:
@@ -135,7 +140,7 @@ class Machine(Inspection):
 
     def take(
         self, key: object, timeout: object, lease_timeout: object, now: float
-    ) -> Delivery | Waiter:
+    ) -> Delivery[Any, Any] | Waiter:
         """Take: lease the available copy of the key, or wait for one. O(1)."""
         wait = inf if timeout is None else seconds("timeout", timeout)
         duration = self._default
@@ -156,7 +161,7 @@ class Machine(Inspection):
             if entry.takers is None:
                 entry.takers = Takers()
             entry.takers.count += 1
-            waiter = self._wait("take", entry.takers, key, wait, now, duration)
+            waiter = self._begin_to_wait("take", entry.takers, key, wait, now, duration)
             waiter.duration = duration
             waiter.entry = entry
             return waiter
@@ -165,7 +170,7 @@ class Machine(Inspection):
 
     # -- calls that wait ---------------------------------------------------------
 
-    def resume(self, waiter: Waiter, now: float) -> Delivery | bool | None:
+    def resume(self, waiter: Waiter, now: float) -> Delivery[Any, Any] | bool | None:
         """Resume: a call whose wait is over returns what it has come to, or raises. O(1)."""
         self._enter(now)
         try:
@@ -207,7 +212,7 @@ class Machine(Inspection):
             self._store(waiter.key, value, event, delay, now)
         finally:
             self._offer_slots(now)
-            if self._ending:
+            if self._end_matters:
                 self._conclude(now)
 
     def cancel(self, waiter: Waiter, now: float) -> None:
@@ -239,7 +244,7 @@ class Machine(Inspection):
             elif outcome is RESERVED:
                 del self._slots[waiter.ticket]
                 self._free_slot(now)
-            if self._ending:
+            if self._end_matters:
                 self._conclude(now)
             self._tidy(waiter)
         finally:
@@ -276,20 +281,22 @@ class Machine(Inspection):
         try:
             grant = self._live(lease)
             entry = grant.entry
-            last = entry.leases is grant and grant.older is None
+            last = entry.chain is grant and grant.older is None
             move = entry.state.moves[ON_ACK_LAST if last else ON_ACK]
             state = move.next if entry.time == COME else move.later
             if state is ABSENT and entry.takers is None:
                 self._keys.remove(entry)  # runs the key's own code: before any change
             if self.outbox.events is not None:
                 self._tell("ack", now, entry.key, grant.version, grant.number)
-            value = self._end(grant, ACKED)  # dropped when this returns, and nothing is under way
+            value = self._leave_flight(
+                grant, ACKED
+            )  # dropped when this returns, and nothing is under way
             if move.effect is DROP:
                 entry.state = state
                 self._free_slot(now)
             else:
                 self._move(entry, state, BACK, now)
-            if self._ending:
+            if self._end_matters:
                 self._conclude(now, entry)
         finally:
             self._busy = False
@@ -312,7 +319,7 @@ class Machine(Inspection):
                 self._tell("release", now, grant.entry.key, grant.version, grant.number, detail=how)
             self._releases += 1
             self._return(grant, RELEASED, place, pause, now)
-            if self._ending:
+            if self._end_matters:
                 self._conclude(now)
         finally:
             self._busy = False
@@ -362,8 +369,8 @@ class Machine(Inspection):
                 )
             if wait <= 0:
                 raise too_late("join", None, timeout, wait)
-            waiter = self._wait("join", self._joiners, None, wait, now)
-            self._ending = True
+            waiter = self._begin_to_wait("join", self._joiners, None, wait, now)
+            self._end_matters = True
             return waiter
         finally:
             self._busy = False
@@ -384,7 +391,7 @@ class Machine(Inspection):
             if self._phase is CLOSED:
                 return self._items == 0
             if not self._drained() and wait > 0:
-                waiter = self._wait("drain", self._joiners, None, wait, now)
+                waiter = self._begin_to_wait("drain", self._joiners, None, wait, now)
                 self._shut(now, "shut")
                 return waiter
             drained = self._drained()

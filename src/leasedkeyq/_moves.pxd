@@ -11,7 +11,7 @@ cdef tuple POLICIES
 cdef int ON_GRANT, ON_RETURN, ON_RETURN_LAST, ON_RIPEN
 cdef State ABSENT, LEASED
 cdef object ADD, MERGE, REFUSE, RETURN, REVISE
-cdef object BACK, END, LIVE, OPEN, RESERVED
+cdef object BACK, MIDDLE, LIVE, OPEN, RESERVED
 
 cdef type Lease
 
@@ -22,13 +22,13 @@ cdef class Moves(Waiting):
     cdef public int _event
     cdef public object _phase
     cdef public bint _busy
-    cdef public bint _ending
+    cdef public bint _end_matters
     cdef public KeyMap _keys
     cdef public Line _returned
     cdef public Line _arrived
     cdef public dict _grants
     cdef public Py_ssize_t _items
-    cdef public Py_ssize_t _late
+    cdef public Py_ssize_t _delayed
     cdef public Py_ssize_t _deferred
     cdef public dict _slots
     cdef public object _issuer
@@ -53,7 +53,7 @@ cdef class Moves(Waiting):
     cdef Grant _grant(self, Entry entry, double duration)
     cdef _deliver(self, Grant grant, double now, str action, ticket=*)
     @cython.locals(entry=Entry)
-    cdef _end(self, Grant grant, standing)
+    cdef _leave_flight(self, Grant grant, standing)
     @cython.locals(entry=Entry, move=Move)
     cdef _return(self, Grant grant, standing, place, double delay, double now)
     @cython.locals(due=double)

@@ -24,14 +24,14 @@ I9  A shut queue has no put that waits, and no call to which nothing can come an
     has nothing in flight, deferred or delayed, no call that waits, and no deadline.
 I10 ``alarm`` is infinity unless a call waits, and then not later than the first deadline of any
     lease, delay or wait.
-I11 ``_late``, ``_deferred`` and ``_others`` are what one would count. No counter of what has been
-    is less than zero or what is there, and neither is one that follows from the others.
+I11 ``_delayed``, ``_deferred`` and ``_others`` are what one would count. No counter of what has
+    been is less than zero or what is there, and neither is one that follows from the others.
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any
 
 from ._checks import bound, lease_seconds, put_event, text
 from ._deadlines import Deadline
@@ -39,8 +39,8 @@ from ._keys import KeyMap
 from ._records import (
     BACK,
     COME,
-    END,
     LIVE,
+    MIDDLE,
     OPEN,
     RESERVED,
     Entry,
@@ -69,17 +69,15 @@ from ._table import (
 from ._tokens import Issuer
 from ._waiting import Waiting
 from .errors import KeyAlreadyInFlightError
-from .lease import Lease
-
-Delivery: TypeAlias = tuple[Any, Any, Lease[Any]]
+from .lease import Delivery, Lease
 
 
 class Moves(Waiting):
     """What the operations do to keys, values and leases. A part of `Machine`."""
 
     __slots__ = (
-        *("_default", "_maxsize", "_event", "_phase", "_busy", "_ending"),
-        *("_keys", "_returned", "_arrived", "_grants", "_items", "_late", "_deferred", "_slots"),
+        *("_default", "_maxsize", "_event", "_phase", "_busy", "_end_matters"),
+        *("_keys", "_returned", "_arrived", "_grants", "_items", "_delayed", "_deferred", "_slots"),
         *("_issuer", "_packed", "_version", "_number"),
         *("_undelivered", "_releases", "_expiries", "_recalls", "_discards", "_timeouts"),
     )
@@ -94,13 +92,15 @@ class Moves(Waiting):
         self._issuer = Issuer()
         self._phase = OPEN
         self._busy = False  # an operation is under way
-        self._ending = False  # a join waits or the queue is shut: what has ended must be looked for
+        self._end_matters = (
+            False  # a join waits or the queue is shut: what has ended must be looked for
+        )
 
         self._keys = KeyMap()
         self._returned = Line()  # of copies that came back
         self._arrived = Line()
         self._items = 0
-        self._late = 0  # how many of them are delayed
+        self._delayed = 0  # how many of them are delayed
         self._deferred = 0  # values, which are no items
         self._grants: dict[Grant, None] = {}  # as a set that has an order
         self._packed = 0  # grants up to this number have no place in it, unless they are live
@@ -141,7 +141,7 @@ class Moves(Waiting):
         if self.outbox.events is not None:
             self._tell("put", now, key, version, detail=(POLICIES[event], delay))
         if effect is REVISE:
-            newest = entry.leases
+            newest = entry.chain
             assert newest is not None
             self._drop(newest.value)
             newest.value, newest.version, newest.attempts = value, version, 0
@@ -163,8 +163,8 @@ class Moves(Waiting):
         """
         was, entry.state = entry.state, state
         if was.held:
-            if was.late:
-                self._late -= 1
+            if was.delayed:
+                self._delayed -= 1
                 place = BACK
             else:
                 self._deferred -= 1
@@ -177,13 +177,13 @@ class Moves(Waiting):
                 entry.since = now
                 if place is BACK:
                     self._arrived.link_last(entry)
-                elif place is END:
+                elif place is MIDDLE:
                     self._returned.link_last(entry)
                 else:
                     self._put_in_front(entry)
         elif state.held:
-            if state.late:
-                self._late += 1
+            if state.delayed:
+                self._delayed += 1
             else:
                 self._deferred += 1
 
@@ -216,8 +216,8 @@ class Moves(Waiting):
         grant.list = grant.waiter = None
         grant.time = inf
         grant.standing = LIVE
-        if entry.leases is None:
-            entry.leases = grant
+        if entry.chain is None:
+            entry.chain = grant
             grant.older = None
         else:
             entry.admit(grant)
@@ -225,7 +225,7 @@ class Moves(Waiting):
 
     def _deliver(
         self, grant: Grant, now: float, action: str, ticket: int | None = None
-    ) -> Delivery:
+    ) -> Delivery[Any, Any]:
         """The consumer has the lease, and the value as it stands: its clock starts."""
         grant.attempts = grant.attempt = grant.attempts + 1
         grant.seen = grant.version
@@ -240,14 +240,14 @@ class Moves(Waiting):
         lead_to(lease, grant)
         return key, grant.value, lease
 
-    def _end(self, grant: Grant, standing: Standing) -> object:
+    def _leave_flight(self, grant: Grant, standing: Standing) -> object:
         """A copy is no longer in flight. Returns its value."""
         del self._grants[grant]
         if grant.list is not None:
             self._unset(grant)
         entry = grant.entry
-        if entry.leases is grant:
-            entry.leases = grant.older
+        if entry.chain is grant:
+            entry.chain = grant.older
         else:
             entry.dismiss(grant)
         grant.waiter = None
@@ -260,9 +260,9 @@ class Moves(Waiting):
     ) -> None:
         """A copy in flight comes back, by the "return" moves of `TABLE`."""
         entry = grant.entry
-        last = entry.leases is grant and grant.older is None
+        last = entry.chain is grant and grant.older is None
         move = entry.state.moves[ON_RETURN_LAST if last else ON_RETURN]
-        value = self._end(grant, standing)
+        value = self._leave_flight(grant, standing)
         if move.effect is RETURN or entry.version < grant.version:
             value, entry.value = entry.value, value
             entry.version, entry.attempts = grant.version, grant.attempts

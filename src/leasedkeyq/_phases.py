@@ -14,11 +14,11 @@ from ._records import (
     CLOSED,
     COME,
     DONE,
-    END,
     ENDED,
     EXPIRED,
     FRONT,
     LEFT,
+    MIDDLE,
     OPEN,
     RELEASED,
     SHUT,
@@ -77,7 +77,7 @@ class Phases(Moves):
                 if self.outbox.events is not None:
                     self._tell("expire", now, entry.key, deadline.version, deadline.number)
                 self._expiries += 1
-                self._return(deadline, EXPIRED, END, 0.0, now)
+                self._return(deadline, EXPIRED, MIDDLE, 0.0, now)
             else:
                 assert isinstance(deadline, Entry)
                 if due == COME:
@@ -87,7 +87,7 @@ class Phases(Moves):
             if entry.state.lined and entry.since > due:
                 entry.since = due  # whenever it is that somebody looks
         self._reckon()
-        if self._ending:
+        if self._end_matters:
             self._conclude(now)
 
     # -- the end -----------------------------------------------------------------
@@ -133,7 +133,7 @@ class Phases(Moves):
             self._ripen(entry, now)
         self.deadlines.clear()
         self._waits.clear()
-        self._ending = False
+        self._end_matters = False
 
     def _drained(self) -> bool:
         """Whether nothing is in the line, in flight or deferred."""
@@ -161,7 +161,7 @@ class Phases(Moves):
                     self._pass_over(waiter, now)
             if [waiter for waiter in self._joiners if waiter.kind == "drain"]:
                 self._close(now, "end")
-        self._ending = self._phase is SHUT or self._joiners.first is not None
+        self._end_matters = self._phase is SHUT or self._joiners.first is not None
 
     def __del__(self) -> None:
         """Undo the links: they are reference cycles, and the collector may be off."""
@@ -174,7 +174,7 @@ class Phases(Moves):
             waiter.outcome = LEFT  # its coroutine may yet be closed
             waiter.limit = None
         for entry in self._keys:
-            entry.value = entry.leases = None
+            entry.value = entry.chain = None
             if entry.takers is not None:
                 entry.takers.clear()
         for calls in (self._returned, self._arrived, self._getters, self._putters, self._joiners):

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from asyncio import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from ._checks import InFlightPolicy
 from ._records import Waiter
 from ._shell import Shell
 from .jobs import Jobs
-from .lease import Lease
+from .lease import Delivery, Lease
 from .observing import Observer
 
 K = TypeVar("K")
 V = TypeVar("V")
-Delivery: TypeAlias = tuple[K, V, Lease[K]]
 
 
 class LeasedKeyQueue(Shell, Jobs, Generic[K, V]):

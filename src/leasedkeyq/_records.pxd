@@ -18,7 +18,7 @@ cdef class Entry(Deadline):
     cdef public long long attempts
     cdef public double since
     cdef public long long newest
-    cdef public Grant leases
+    cdef public Grant chain
     cdef public Takers takers
 
     @cython.locals(newer=Grant, older=Grant)

@@ -26,7 +26,7 @@ class Entry(Deadline):
 
     __slots__ = (
         *("key", "state", "value", "version", "attempts"),
-        *("since", "newest", "leases", "takers"),
+        *("since", "newest", "chain", "takers"),
     )
 
     key: object
@@ -38,7 +38,7 @@ class Entry(Deadline):
     attempts: int
     since: float  # when it came to its place in the line
     newest: int  # the version of the newest value that was accepted for the key
-    leases: Grant | None  # the live ones, reserved ones included: the newest value first
+    chain: Grant | None  # the copies in flight, the newest value first
     takers: Takers | None  # the takes of the key that have not gone on yet
 
     def order(self) -> tuple[float, int, int]:
@@ -46,19 +46,19 @@ class Entry(Deadline):
 
     def grants(self) -> Iterator[Grant]:
         """The copies in flight, the newest value first."""
-        grant = self.leases
+        grant = self.chain
         while grant is not None:
             yield grant
             grant = grant.older
 
     def admit(self, grant: Grant) -> None:
         """One more copy is in flight, next to others. O(leases on the key)."""
-        newer, older = None, self.leases
+        newer, older = None, self.chain
         while older is not None and older.version > grant.version:
             newer, older = older, older.older
         grant.older = older
         if newer is None:
-            self.leases = grant
+            self.chain = grant
         else:
             newer.older = grant
 
@@ -106,7 +106,7 @@ class Place(Enum):
     """Where in the line a copy goes."""
 
     FRONT = "the front of the first part"
-    END = "the end of the first part"
+    MIDDLE = "the end of the first part"
     BACK = "the back of the line"
 
 
@@ -258,7 +258,7 @@ PATIENT = Patient()
 
 # Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
 OPEN, SHUT, CLOSED = Phase
-FRONT, END, BACK = Place
+FRONT, MIDDLE, BACK = Place
 LIVE, ACKED, RELEASED, EXPIRED = Standing
 WAITING, RESERVED, DONE, TIMED_OUT, ENDED, RESUMED, LEFT = Outcome
 

@@ -32,5 +32,5 @@ cdef class Shell(Telling):
     cdef double _read_clock(self) except? -1
     cdef _adopt(self, running)
     @cython.locals(outbox=Outbox, waiter=Waiter)
-    cdef _deliver(self, double not_before=*)
+    cdef _empty_outbox(self, double not_before=*)
     cdef _arm(self, double alarm)

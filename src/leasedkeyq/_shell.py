@@ -22,11 +22,10 @@ from weakref import ref
 
 from ._checks import AT_ONCE, InFlightPolicy, text
 from ._machine import Machine
-from ._moves import Delivery
 from ._records import WAITING, Event, Overview, Waiter
 from ._telling import Telling
 from ._waiting import NOWAIT, WouldWait
-from .lease import Lease
+from .lease import Delivery, Lease
 from .stats import Stats
 
 T = TypeVar("T")
@@ -74,7 +73,7 @@ class Shell(Telling):
                 " again when something was acknowledged"
             ) from None
 
-    def get_nowait(self, *, lease_timeout: float | None = None) -> Delivery:
+    def get_nowait(self, *, lease_timeout: float | None = None) -> Delivery[Any, Any]:
         """`get`, or asyncio.QueueEmpty if nothing is available. O(1). Spec: ``Get``."""
         try:
             call = self._get(NOWAIT, lease_timeout)
@@ -83,7 +82,7 @@ class Shell(Telling):
         assert not isinstance(call, Waiter)
         return call
 
-    def take_nowait(self, key: Any, *, lease_timeout: float | None = None) -> Delivery:
+    def take_nowait(self, key: Any, *, lease_timeout: float | None = None) -> Delivery[Any, Any]:
         """`take`, or asyncio.QueueEmpty if the key is not available. O(1). Spec: ``Take``."""
         try:
             call = self._take(key, NOWAIT, lease_timeout)
@@ -100,7 +99,7 @@ class Shell(Telling):
         try:
             self._machine.ack(lease, now)
         finally:
-            self._deliver()
+            self._empty_outbox()
 
     def release_nowait(
         self, lease: Lease[Any], *, requeue_front: bool = False, delay: float = 0
@@ -150,9 +149,9 @@ class Shell(Telling):
                 self._accompany(waiter)
             return waiter
         finally:
-            self._deliver()
+            self._empty_outbox()
 
-    def _get(self, timeout: object, lease_timeout: object) -> Delivery | Waiter:
+    def _get(self, timeout: object, lease_timeout: object) -> Delivery[Any, Any] | Waiter:
         now = self._now(lease_timeout is None and (timeout is None or timeout is NOWAIT))
         try:
             call = self._machine.get(timeout, lease_timeout, now)
@@ -160,9 +159,11 @@ class Shell(Telling):
                 self._accompany(call)
             return call
         finally:
-            self._deliver()
+            self._empty_outbox()
 
-    def _take(self, key: object, timeout: object, lease_timeout: object) -> Delivery | Waiter:
+    def _take(
+        self, key: object, timeout: object, lease_timeout: object
+    ) -> Delivery[Any, Any] | Waiter:
         now = self._now(lease_timeout is None and (timeout is None or timeout is NOWAIT))
         try:
             call = self._machine.take(key, timeout, lease_timeout, now)
@@ -170,7 +171,7 @@ class Shell(Telling):
                 self._accompany(call)
             return call
         finally:
-            self._deliver()
+            self._empty_outbox()
 
     def _do(self, operation: Callable[..., T], *arguments: object) -> T:
         """Any other operation of the machine."""
@@ -181,7 +182,7 @@ class Shell(Telling):
                 self._accompany(outcome)
             return outcome
         finally:
-            self._deliver()
+            self._empty_outbox()
 
     def _accompany(self, waiter: Waiter) -> None:
         """Give a call that waits a future, which is done if something has come for it by now.
@@ -193,20 +194,20 @@ class Shell(Telling):
         if waiter.outcome is not WAITING and not future.done():
             future.set_result(None)
 
-    def _resume(self, waiter: Waiter) -> Delivery | bool | None:
+    def _resume(self, waiter: Waiter) -> Delivery[Any, Any] | bool | None:
         """The wait of a call is over."""
         now = self._now(waiter.duration == inf and waiter.kind != "put")  # which may have a delay
         try:
             return self._machine.resume(waiter, now)
         finally:
-            self._deliver()
+            self._empty_outbox()
 
     def _leave(self, waiter: Waiter) -> None:
         """A call was cancelled, or closed as a coroutine: nothing may stay with it."""
         try:
             self._machine.cancel(waiter, self._read_clock())
         finally:
-            self._deliver()
+            self._empty_outbox()
 
     # -- the loop ------------------------------------------------------------------
 
@@ -245,7 +246,7 @@ class Shell(Telling):
                 " another: use one queue for each loop"
             )
 
-    def _deliver(self, not_before: float = -inf) -> None:
+    def _empty_outbox(self, not_before: float = -inf) -> None:
         """Empty the outbox. An operation that is under way does so itself when it is over."""
         outbox, loop = self._outbox, self._loop
         while outbox.changed and not self._machine.busy:
@@ -285,7 +286,7 @@ class Shell(Telling):
         try:
             self._machine.time_out(now)
         finally:
-            self._deliver(now + _resolution(self._loop) if early else -inf)
+            self._empty_outbox(now + _resolution(self._loop) if early else -inf)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} lives in one event loop and cannot be copied or pickled")

@@ -3,8 +3,8 @@ cimport cython
 
 @cython.final
 cdef class State:
+    cdef public bint delayed
     cdef public bint held
-    cdef public bint late
     cdef public bint lined
     cdef public list moves
     cdef public str name

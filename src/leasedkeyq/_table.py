@@ -21,15 +21,15 @@ from typing import Final, cast
 class State:
     """What the queue holds of a key; the table is at the head of this file."""
 
-    __slots__ = ("held", "late", "lined", "moves", "name")
+    __slots__ = ("delayed", "held", "lined", "moves", "name")
 
     def __init__(
-        self, name: str, lined: bool = False, late: bool = False, held: bool = False
+        self, name: str, lined: bool = False, delayed: bool = False, held: bool = False
     ) -> None:
         self.name = name
         self.lined = lined  # the waiting value is in the line
-        self.late = late  # the waiting value is delayed
-        self.held = held or late  # the waiting value is delayed or deferred
+        self.delayed = delayed  # the waiting value is delayed
+        self.held = held or delayed  # the waiting value is delayed or deferred
         self.moves: list[Move] = []  # by the number of the event: the state's row of `TABLE`
 
 
@@ -63,11 +63,11 @@ class Move:
 
 ABSENT: Final = State("ABSENT")
 AVAILABLE: Final = State("AVAILABLE", lined=True)
-DELAYED: Final = State("DELAYED", late=True)
+DELAYED: Final = State("DELAYED", delayed=True)
 LEASED: Final = State("LEASED")
 DEFERRED: Final = State("DEFERRED", held=True)
 BUFFERED: Final = State("BUFFERED", lined=True)
-BUFFERED_DELAYED: Final = State("BUFFERED_DELAYED", late=True)
+BUFFERED_DELAYED: Final = State("BUFFERED_DELAYED", delayed=True)
 
 # Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
 ADD, SET, REVISE, REFUSE, DROP, PROMOTE, RETURN, ADOPT, MERGE, DISCARD, FORGET, MOVE = Effect

@@ -20,7 +20,7 @@ cdef class Waiting:
     cdef public Calls _joiners
 
     @cython.locals(waiter=Waiter)
-    cdef Waiter _wait(
+    cdef Waiter _begin_to_wait(
         self, str kind, Calls calls, key, double wait, double now, detail=*
     )
     @cython.locals(waiter=Waiter)

@@ -38,7 +38,7 @@ class Waiting:
         self._putters = Calls()
         self._joiners = Calls()  # joins and drains
 
-    def _wait(
+    def _begin_to_wait(
         self,
         kind: str,
         calls: Calls,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-Outcome: TypeAlias = Literal["not done", "unknown"]
+Certainty: TypeAlias = Literal["not done", "unknown"]
 
 
 class LeasedKeyQError(Exception):
@@ -50,11 +50,11 @@ class QueueUnavailableError(LeasedKeyQError):
     happened, and may still happen for as long as the session lasts.
     """
 
-    def __init__(self, message: str, outcome: Outcome) -> None:
+    def __init__(self, message: str, outcome: Certainty) -> None:
         super().__init__(message)
-        self.outcome: Outcome = outcome
+        self.outcome: Certainty = outcome
 
-    def __reduce__(self) -> tuple[type[QueueUnavailableError], tuple[str, Outcome]]:
+    def __reduce__(self) -> tuple[type[QueueUnavailableError], tuple[str, Certainty]]:
         return type(self), (str(self), self.outcome)
 
 

@@ -32,12 +32,11 @@ from .errors import (
     LeaseLostError,
     QueueClosedError,
 )
-from .lease import Lease
+from .lease import Delivery, Lease
 
 K = TypeVar("K")
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
-Delivery: TypeAlias = tuple[K, V, Lease[K]]
 Backoff: TypeAlias = Callable[[int], float]  # from an attempt to the seconds before the next
 
 GONE: Final = (InvalidLeaseError, QueueClosedError)  # what says that a lease has ended

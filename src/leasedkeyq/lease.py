@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ._records import Handle
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 
 class _Fields(Handle):
@@ -56,3 +57,6 @@ class Lease(_Fields, Generic[K]):
 
     def __reduce__(self) -> tuple[type[Lease[K]], tuple[str, K, int]]:
         return type(self), (self.token, self.key, self.attempt)
+
+
+Delivery: TypeAlias = tuple[K, V, Lease[K]]  # what get and take return

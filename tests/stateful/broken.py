@@ -139,7 +139,7 @@ def _placed(standing: str, place: str) -> Any:
 
 
 bug("Moves._return", "a release to the front goes to the end of the first part")(
-    _placed("RELEASED", "END")
+    _placed("RELEASED", "MIDDLE")
 )
 bug("Moves._return", "a, b, c that expire come back as c, b, a [mongodb-queue#4]")(
     _placed("EXPIRED", "FRONT")
@@ -168,7 +168,7 @@ def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
 
 @bug("Entry.admit", "of two copies in flight the one granted last is taken for the newer")
 def _(_o: Any, self: Any, grant: Any) -> None:
-    grant.older, self.leases = self.leases, grant
+    grant.older, self.chain = self.chain, grant
 
 
 @bug("Moves._return", "an older value replaces a newer one")
@@ -191,7 +191,7 @@ def _(o: Any, self: Any, *given: Any) -> None:
     before = {*map(id, (*self._returned, *self._arrived))}
     o(self, *given)
     for entry in (*self._returned, *self._arrived):
-        if id(entry) not in before and entry.leases is None:
+        if id(entry) not in before and entry.chain is None:
             self.discard(entry.key, given[-1])
 
 
@@ -215,7 +215,7 @@ def _(_o: Any, _self: Any, calls: Any, _now: float) -> Any:
     return calls.first
 
 
-@bug("Waiting._wait", "the call that came last is served first [gh-93222, trio#54]")
+@bug("Waiting._begin_to_wait", "the call that came last is served first [gh-93222, trio#54]")
 def _(o: Any, self: Any, kind: str, calls: Any, *given: Any) -> Any:
     waiter = o(self, kind, calls, *given)
     calls.unlink(waiter)
@@ -360,8 +360,8 @@ def _stood(standing: str) -> Any:
     return end
 
 
-bug("Moves._end", "a second ack does not say that it is the second")(_stood("ACKED"))
-bug("Moves._end", "an expired lease is no LeaseExpiredError")(_stood("EXPIRED"))
+bug("Moves._leave_flight", "a second ack does not say that it is the second")(_stood("ACKED"))
+bug("Moves._leave_flight", "an expired lease is no LeaseExpiredError")(_stood("EXPIRED"))
 
 
 @bug("Inspection._rebuilt", "a lease rebuilt with another key is taken")
@@ -409,7 +409,7 @@ def _(_o: Any, self: Any) -> None:
 # -- what is kept
 
 
-@bug("Moves._end", "a lease that was acknowledged keeps its value alive")
+@bug("Moves._leave_flight", "a lease that was acknowledged keeps its value alive")
 def _(o: Any, self: Any, grant: Any, standing: Any) -> Any:
     grant.value = value = o(self, grant, standing)
     return value
@@ -562,7 +562,7 @@ def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
 @bug("Moves._store", "an updated copy in flight goes on counting")
 def _(o: Any, self: Any, key: Any, *given: Any) -> Any:
     entry = self._keys.find(key)
-    newest = entry.leases if entry is not None else None
+    newest = entry.chain if entry is not None else None
     attempts = newest.attempts if newest else 0
     stored = o(self, key, *given)
     if newest:
@@ -601,7 +601,7 @@ def _(o: Any, self: Any, lease: Any, now: float) -> bool:
 def _(o: Any, self: Any, key: Any, now: float) -> bool:
     found = o(self, key, now)
     entry = self._keys.find(key)
-    return bool(found or (entry is not None and entry.leases is not None))
+    return bool(found or (entry is not None and entry.chain is not None))
 
 
 @bug("Machine.discard", "a discarded key is forgotten though a take waits for it")
@@ -744,7 +744,7 @@ def _(o: Any, self: Any, *given: Any) -> Any:
 @bug("Machine.join", "a join that waits is not told of the end")
 def _(o: Any, self: Any, *given: Any) -> Any:
     waiter = o(self, *given)
-    self._ending = False
+    self._end_matters = False
     return waiter
 
 
@@ -776,14 +776,14 @@ async def _(_o: Any, self: Any, waiter: Any) -> Any:
     return self._resume(waiter)
 
 
-@bug("Shell._deliver", "a call that is served is given another future, which nobody waits for")
+@bug("Shell._empty_outbox", "a call that is served is given another future, which nobody waits for")
 def _(o: Any, self: Any, *given: Any) -> None:
     for waiter in self._outbox.woken:
         waiter.caller = self._loop.create_future()
     o(self, *given)
 
 
-@bug("Shell._deliver", "only one of the calls that are served is woken")
+@bug("Shell._empty_outbox", "only one of the calls that are served is woken")
 def _(o: Any, self: Any, *given: Any) -> None:
     while len(self._outbox.woken) > 1:
         self._outbox.woken.pop()

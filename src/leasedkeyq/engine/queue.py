@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from .._checks import (
     AT_ONCE,
@@ -36,7 +36,7 @@ from ..errors import (
     UndecodableError,
 )
 from ..jobs import Jobs
-from ..lease import Lease
+from ..lease import Delivery, Lease
 from ..stats import Stats
 from .codec import Codec
 from .leases import ACKED, EXPIRED, LIVE, LOST, RELEASED, Held, Standing, ended, hold
@@ -46,7 +46,6 @@ from .store import Reply, Request, Store
 
 K = TypeVar("K")
 V = TypeVar("V")
-Delivery: TypeAlias = tuple[K, V, Lease[K]]
 
 
 class About(Request):

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from .._waiting import too_late
-from ..errors import Outcome, QueueClosedError, QueueUnavailableError
+from ..errors import Certainty, QueueClosedError, QueueUnavailableError
 from .leases import QUEUE_DIGITS, Held, Tokens
 from .store import Reply, Request, Store
 
@@ -224,7 +224,7 @@ class Session:
             request.answered, request.sent = False, 0
             self._submit(request, request.number > 0)
 
-    def _unavailable(self, why: str, outcome: Outcome) -> QueueUnavailableError:
+    def _unavailable(self, why: str, outcome: Certainty) -> QueueUnavailableError:
         said = {
             "not done": "nothing was done; try again later",
             "unknown": "it may have been done: look before you do it again",
