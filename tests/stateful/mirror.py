@@ -1080,6 +1080,19 @@ class Mirror(Counted):
         if method == "close":
             self.both("shutdown")  # too late
 
+    @rule(name=names, pick=picks)
+    def leave_a_drain(self, name: str, pick: int) -> None:
+        """The queue stays shut down; what was taken can be finished, and nothing else can come."""
+        if pick or self.model.phase != "open":
+            return  # rarely: there are no puts any more
+        self.put_and_take(name, "update", None, 1)
+        if isinstance(self.both("drain", None).value, model.Waiter):
+            self.cancel(*self.unfinished()[-1], True)
+        self.both("take", self.new_name("a"), None, None)
+        self.work_off()
+        for granted in self.live():
+            self.both("ack", granted)
+
     # -- what holds after each of them
 
     def gone(self) -> list[int]:
