@@ -139,6 +139,7 @@ def test_the_package_says_which_build_it_is_and_refuses_another(
     compiled = package.__compiled__
     assert compiled is not module("_machine").__file__.endswith(".py")
     monkeypatch.setattr(sys, "path_importer_cache", {**sys.path_importer_cache})
+    monkeypatch.delenv("LEASEDKEYQ_EXTENSIONS", raising=False)  # as tools/on.py may have set it
     monkeypatch.setenv("LEASEDKEYQ_NO_EXTENSIONS", "1")
     assert importlib.reload(package).__compiled__ is compiled  # what is loaded stays
     monkeypatch.setenv("LEASEDKEYQ_NO_EXTENSIONS", "0")
