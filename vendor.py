@@ -21,6 +21,7 @@ import hashlib
 import json
 import keyword
 import marshal
+import os
 import re
 import shutil
 import subprocess
@@ -66,10 +67,13 @@ def version(package: Path) -> str | None:
 
 def commit() -> str | None:
     """The commit of the sources, marked if they have changed since; None outside a clone."""
+    # A hook of another repository is told by variables where that one is.
+    here = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, env=here, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     try:
         (ROOT / ".git").stat()

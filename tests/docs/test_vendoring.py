@@ -35,6 +35,7 @@ asyncio.run(main())
 
 
 TAG = sys.implementation.cache_tag
+OUTSIDE = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # of any hook
 
 
 def python(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -81,6 +82,37 @@ def test_manifest_says_what_was_copied(copy: Path) -> None:
         assert manifest["commit"].partition(" ")[0] == head
     else:
         assert manifest["commit"] is None
+
+
+def commit(folder: Path) -> str:
+    """Make a repository of a folder; what is its commit."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env=OUTSIDE, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "--allow-empty", "-m", folder.name)
+    return git("rev-parse", "HEAD")
+
+
+def test_the_commit_is_that_of_the_sources_in_a_hook_of_another_repository(tmp_path: Path) -> None:
+    """Git tells its hooks, and whoever they call, by variables where they are."""
+    clone, other = tmp_path / "clone", tmp_path / "other"
+    shutil.copytree(ROOT / "src" / "leasedkeyq", clone / "src" / "leasedkeyq")
+    for file in ["LICENSE", "vendor.py"]:
+        shutil.copy(ROOT / file, clone)
+    other.mkdir()
+    made_from, _ = commit(clone), commit(other)
+    hook = {"GIT_DIR": str(other / ".git"), "GIT_INDEX_FILE": str(other / ".git" / "index")}
+    command = [sys.executable, str(clone / "vendor.py"), "copy", str(tmp_path / "copy")]
+    subprocess.run(command, cwd=other, env=OUTSIDE | hook, capture_output=True, check=True)
+    manifest = json.loads((tmp_path / "copy" / "VENDORED.json").read_text())
+    assert manifest["commit"] == made_from
 
 
 @pytest.mark.parametrize("optimised", [[], ["-O"], ["-OO"]])
