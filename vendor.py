@@ -29,6 +29,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "leasedkeyq"
@@ -163,7 +164,8 @@ def differences(destination: Path) -> list[str]:
 
 def copy(destination: Path) -> None:
     name = destination.resolve().name
-    if not name.isidentifier() or keyword.iskeyword(name):
+    # An import looks for the normal form of a name, and for no other.
+    if not name.isidentifier() or keyword.iskeyword(name) or name != normalize("NFKC", name):
         raise SystemExit(f"{name!r} cannot be imported: give the package another name")
     if destination.exists() and any(destination.iterdir()):
         lost = [line for line in differences(destination) if not REPLACEABLE.match(line)]

@@ -402,7 +402,9 @@ def test_copy_overwrites_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "all of it"
 
 
-@pytest.mark.parametrize("name", ["keyed-queue", "class", "None", "await", "1st", "a b"])
+@pytest.mark.parametrize(
+    "name", ["keyed-queue", "class", "None", "await", "1st", "a b", "\ufb01le", "\uff43lass"]
+)
 def test_name_must_be_importable(tmp_path: Path, name: str) -> None:
     refused = vendor("copy", tmp_path / name)
     assert refused.returncode == 1
