@@ -109,6 +109,8 @@ def contradictions(manifest: dict[str, Any], destination: Path) -> list[str]:
         for name in manifest["files"]
         if not LISTED.fullmatch(name)
     ]
+    if "__init__.py" not in manifest["files"]:
+        found.append("lists no __init__.py")
     said, package, made_from = (manifest.get(what) for what in ("version", "package", "commit"))
     if package != "leasedkeyq":
         found.append(f"package {package}")
@@ -148,6 +150,10 @@ def differences(destination: Path) -> list[str]:
         elif path.is_dir():
             if name in expected:
                 found.append(f"{name}: a folder")
+            try:
+                os.scandir(path).close()
+            except OSError as error:  # over which rglob has passed in silence
+                found.append(f"{name}: cannot be looked into ({error.strerror})")
         elif not path.is_file():
             found.append(f"{name}: neither a file nor a folder")
         elif name == MANIFEST:

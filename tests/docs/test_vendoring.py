@@ -332,6 +332,36 @@ def test_the_same_sources_have_the_same_seal(tmp_path: Path) -> None:
     assert len(seals) == 1
 
 
+def test_check_takes_nothing_for_no_copy(tmp_path: Path) -> None:
+    (tmp_path / "VENDORED.json").write_text('{"package": "leasedkeyq", "files": {}}')
+    reseal()(tmp_path)
+    assert vendor("check", tmp_path).stderr.splitlines()[1:] == [
+        "VENDORED.json: wrong (lists no __init__.py)"
+    ]
+
+
+BLIND = """
+import os, runpy, sys
+scandir = os.scandir
+def scandir_but_hidden(path="."):
+    if str(path).endswith("hidden"):
+        raise PermissionError(13, "Permission denied", path)
+    return scandir(path)
+os.scandir = scandir_but_hidden
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_difference(copy: Path) -> None:
+    """Its owner can, and root can: so it is acted."""
+    write("hidden/patch.py")(copy)
+    assert vendor("check", copy).stderr.splitlines()[1:] == ["hidden/patch.py: not in the manifest"]
+    assert python("-c", BLIND, ROOT / "vendor.py", "check", copy).stderr.splitlines()[1:] == [
+        "hidden: cannot be looked into (Permission denied)"
+    ]
+
+
 @pytest.mark.parametrize("files", [{"lease.py": None}, {"../vendored_queue/lease.py": "0"}, {}])
 def test_check_believes_no_manifest_that_leaves_files_out(copy: Path, files: object) -> None:
     say(files=files)(copy)
