@@ -39,7 +39,7 @@ export GIVEN_DEST := $(value DEST)
 	deep-spec spec-mutants mutants crosshair everywhere vendor lock clean
 
 help:  # show this list
-	@$(PYTHON) -c 'import re; text = open("Makefile").read(); \
+	@"$(PYTHON)" -c 'import re; text = open("Makefile").read(); \
 		show = lambda mark: [print("  make %-13s %s" % target) for target in \
 		re.findall(r"^([\w-]+):[^#\n]*  " + mark + " (.*)", text, re.M)]; \
 		show("##"); print("\nsingle steps, and what makes them"); show("#")'
@@ -156,7 +156,7 @@ everywhere: $(DEEP)  # the tests on both builds and every Python, and on a vendo
 # -- the rest ----------------------------------------------------------------------------------------
 
 vendor:  # copy the package into a tree, with a manifest (DEST=path/of/the/package)
-	@$(PYTHON) vendor.py copy -- "$${GIVEN_DEST:?DEST is the directory of the copy to be}"
+	@"$(PYTHON)" vendor.py copy -- "$${GIVEN_DEST:?DEST is the directory of the copy to be}"
 
 # deep.txt leaves out what test.txt has: the two are installed together.
 lock: $(TEST)  # write requirements/*.txt from *.in, keeping pins (UPGRADE=--upgrade: newest)

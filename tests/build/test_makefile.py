@@ -18,7 +18,6 @@ import json, sys
 print(json.dumps(sys.argv[1:]))
 """
 
-
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The Makefile, and an environment with a Python that says what it is called with."""
@@ -100,6 +99,14 @@ def test_without_a_folder_there_is_a_default(clone: Path) -> None:
     assert make(clone, "run") == ["-m", "examples.index_tree"]
     assert make(clone, "run", "DIR=") == ["-m", "examples.index_tree"]
     assert make(clone, "run", "ENGINE=redis") == ["-m", "examples.index_tree_redis"]
+
+
+@pytest.mark.parametrize("folder", ["a  b", "quo'te", "semi; touch made", "(a)", "*"])
+def test_python_may_lie_in_any_folder(clone: Path, folder: str) -> None:
+    (clone / folder).mkdir()
+    python = shutil.copy(clone / ".venv" / "bin" / "python", clone / folder)
+    assert make(clone, "vendor", "DEST=acme", f"PYTHON={python}")[-1] == "acme"
+    assert make(clone, "help", f"PYTHON={python}")[0] == "-c"
 
 
 def test_without_a_destination_nothing_is_copied(clone: Path) -> None:
