@@ -178,7 +178,8 @@ $(TEST): requirements/test.txt
 	@awk '/^[a-z]/ {on = /^uv==/} on' requirements/test.txt > .venv/uv.txt
 	@$(BIN)/pip install -qq --no-compile --require-hashes -r .venv/uv.txt
 	@$(BIN)/uv pip install -q --python .venv --require-hashes -r requirements/test.txt
-	@LEASEDKEYQ_NO_EXTENSIONS=1 $(BIN)/uv pip install -q --python .venv --no-build-isolation --no-deps -e .
+	@LEASEDKEYQ_EXTENSIONS= LEASEDKEYQ_NO_EXTENSIONS=1 \
+		$(BIN)/uv pip install -q --python .venv --no-build-isolation --no-deps -e .
 	@touch $@
 
 $(DEEP): $(TEST) requirements/deep.txt

@@ -33,16 +33,22 @@ HOME = ROOT / ".venv"  # where all of this is kept
 LOCK = ROOT / "requirements" / "test.txt"
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 VENDORED_AS = "acme._vendor.keyed_queue"
+# Both variables in each, or one that is set by whoever calls would contradict the other.
+DEMANDED = {"LEASEDKEYQ_EXTENSIONS": "1", "LEASEDKEYQ_NO_EXTENSIONS": ""}
 BUILDS = {
-    "pure": {"LEASEDKEYQ_NO_EXTENSIONS": "1"},
-    "compiled": {"LEASEDKEYQ_EXTENSIONS": "1"},
+    "pure": {"LEASEDKEYQ_EXTENSIONS": "", "LEASEDKEYQ_NO_EXTENSIONS": "1"},
+    "compiled": DEMANDED,
     "checked": {
-        "LEASEDKEYQ_EXTENSIONS": "1",
+        **DEMANDED,
         "LEASEDKEYQ_NONECHECK": "1",
         # Soon compiled, and a method that is passed as a value (hatch_build.py) is an error.
         "CFLAGS": "-O1 -g0 -Werror=incompatible-pointer-types",
     },
-    "vendored": {"LEASEDKEYQ_UNDER_TEST": VENDORED_AS},
+    "vendored": {
+        "LEASEDKEYQ_EXTENSIONS": "",
+        "LEASEDKEYQ_NO_EXTENSIONS": "",
+        "LEASEDKEYQ_UNDER_TEST": VENDORED_AS,
+    },
 }
 
 
@@ -190,7 +196,7 @@ def run(minor: str, build: str, command: list[str]) -> int:
         "MYPYPATH": str(folder),
     }
     package = variables.get("LEASEDKEYQ_UNDER_TEST", "leasedkeyq")
-    compiled = "LEASEDKEYQ_EXTENSIONS" in BUILDS[build]
+    compiled = bool(BUILDS[build]["LEASEDKEYQ_EXTENSIONS"])
     quick_look = [str(programs / "python"), "-c", CHECK, package, str(folder), str(compiled)]
     for line in (quick_look, [str(programs / command[0]), *command[1:]]):
         if status := subprocess.run(line, cwd=ROOT, env=variables, check=False).returncode:

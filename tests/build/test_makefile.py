@@ -18,6 +18,13 @@ import json, sys
 print(json.dumps(sys.argv[1:]))
 """
 
+VARIABLES = """
+import os
+demanded, forbidden = (os.environ.get(f"LEASEDKEYQ_{no}EXTENSIONS", "") for no in ("", "NO_"))
+print(f"demanded: {demanded!r}, forbidden: {forbidden!r}")
+"""
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The Makefile, and an environment with a Python that says what it is called with."""
@@ -107,6 +114,25 @@ def test_python_may_lie_in_any_folder(clone: Path, folder: str) -> None:
     python = shutil.copy(clone / ".venv" / "bin" / "python", clone / folder)
     assert make(clone, "vendor", "DEST=acme", f"PYTHON={python}")[-1] == "acme"
     assert make(clone, "help", f"PYTHON={python}")[0] == "-c"
+
+
+@pytest.mark.parametrize("demanded", ["0", "1"])
+def test_the_environment_is_pure_whatever_is_demanded(clone: Path, demanded: str) -> None:
+    for name in ("pip", "uv"):
+        program = clone / ".venv" / "bin" / name
+        program.write_text(f"#!{sys.executable}\n{VARIABLES}")
+        program.chmod(0o755)
+    os.utime(clone / ".venv" / "made-from-test", (0, 0))
+    os.utime(clone / "requirements" / "test.txt")
+    done = subprocess.run(
+        ["make", "PYTHON=.venv/bin/python", ".venv/made-from-test"],
+        cwd=clone,
+        env=os.environ | {"LEASEDKEYQ_EXTENSIONS": demanded},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "demanded: '', forbidden: '1'"
 
 
 def test_without_a_destination_nothing_is_copied(clone: Path) -> None:

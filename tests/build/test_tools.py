@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tools import steps
-from tools.on import ROOT, digest, pythons, selected
+from tools.on import BUILDS, ROOT, digest, pythons, selected
 from tools.record import Step
 
 
@@ -183,6 +183,14 @@ def test_a_forged_record_does_not_pass(tree: Tree, old: str, new: str, step: str
     assert forged != tree.record.read_text()
     tree.record.write_text(forged)
     assert tree.run(step) == [step]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_build_is_what_it_is_whatever_else_is_demanded_or_forbidden(build: str) -> None:
+    both = {"LEASEDKEYQ_EXTENSIONS": "1", "LEASEDKEYQ_NO_EXTENSIONS": "1"} | BUILDS[build]
+    demanded, forbidden = both["LEASEDKEYQ_EXTENSIONS"], both["LEASEDKEYQ_NO_EXTENSIONS"]
+    assert demanded == ("1" if build in ("compiled", "checked") else "")
+    assert forbidden == ("1" if build == "pure" else "")
 
 
 def test_words_for_pythons() -> None:

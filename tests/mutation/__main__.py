@@ -29,7 +29,7 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
 from tests.mutation.judge import NOT_PYTHON
-from tools.on import ROOT, git
+from tools.on import BUILDS, ROOT, git
 
 COPIES = [ROOT / ".venv" / "mutants" / name for name in ("one", "two")]
 CONFIG, SESSION = "tests/mutation/cosmic-ray.toml", "session.sqlite"
@@ -120,7 +120,7 @@ def run(copy: Path, *command: str) -> None:
         "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
         "PYTHONPATH": str(copy / "src"),
         "HYPOTHESIS_PROFILE": "ci",
-        "LEASEDKEYQ_NO_EXTENSIONS": "1",
+        **BUILDS["pure"],
     }
     done = subprocess.run(
         [programs / command[0], *command[1:]],
