@@ -113,7 +113,7 @@ class Mirror:
             try:
                 done = await asyncio.to_thread(bring_up_to_date, file, copy)
             except OSError as error:
-                done, again = f"failed ({error.strerror})", lease.attempt < ATTEMPTS
+                done, again = f"failed ({error.strerror or ascii(error)})", lease.attempt < ATTEMPTS
             if again:
                 self.queue.release_nowait(lease, delay=PAUSE * 2**lease.attempt)
             else:

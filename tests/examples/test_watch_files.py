@@ -1,6 +1,7 @@
 """The mirror ends up with the latest state of each file, on real files and real events."""
 
 import asyncio
+import os
 import random
 import re
 from collections import Counter
@@ -120,6 +121,32 @@ async def test_one_unreadable_file_does_not_end_it(
     source.mkdir()
     changes = [write("secret", "no"), write("public", "yes")]
     await mirror_while(source, target, changes, expected="secret: failed (Permission denied)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (os.mkfifo, r"SpecialFileError\(.*mirror.* is a named pipe.*\)"),
+        (lambda path: path.symlink_to("."), r"OSError\(.*rmtree.*\)"),
+    ],
+)
+async def test_what_fails_says_why_though_no_system_call_has_failed(
+    kind: Change, why: str, tmp_path: Path
+) -> None:
+    """Something is in the way that the mirror has not put there."""
+    source, target = tmp_path / "source", tmp_path / "mirror \udcff"
+    write("it", "to be copied")(source)
+    target.mkdir()
+    kind(target / "it")
+    said = asyncio.Queue[str]()
+    mirror = watch_files.Mirror(source, target, lambda _, done: said.put_nowait(done))
+    mirroring = asyncio.create_task(mirror.run())
+    while not (done := await said.get()).startswith("failed"):
+        pass
+    mirroring.cancel()
+    await asyncio.wait([mirroring])
+    assert re.fullmatch(rf"failed \({why}\)", done)
+    assert done.isascii()  # so that it can be printed, whatever name is in it
 
 
 async def test_a_mirror_in_its_source_is_not_mirrored(tmp_path: Path) -> None:
