@@ -71,6 +71,15 @@ def test_constants_of_hot_paths_are_known_to_the_compiler(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_coroutine_and_no_dataclass_is_compiled(name: str) -> None:
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+    waits = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, waits)] == []
+    decorators = [part for node in classes(name).values() for part in node.decorator_list]
+    assert [ast.unparse(one) for one in decorators if "dataclass" in ast.unparse(one)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_methods_that_the_compiler_knows_are_called_by_position(name: str) -> None:
     parts = [part for other in NAMES for part in declared(other).values()]
     named = set().union(*(methods for _, methods in parts))
