@@ -87,6 +87,9 @@ class Mirror:
             except* WatchfilesRustInternalError as errors:
                 if "Unable to decode path" not in str(errors.exceptions):
                     raise
+            task = asyncio.current_task()
+            if task and task.cancelling():  # in the very moment: the group of errors left that out
+                raise asyncio.CancelledError
             if unseen:  # it gave up at once, and may do so again
                 await self.put_all()
             await asyncio.sleep(RESTART)

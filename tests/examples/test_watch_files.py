@@ -248,6 +248,32 @@ async def test_a_watcher_that_fails_otherwise_ends_it(
     assert raised.group_contains(WatchfilesRustInternalError, match="No space left")
 
 
+async def test_a_watcher_that_fails_as_it_is_cancelled_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task group that has an error and is cancelled raises the error alone."""
+    at_work = asyncio.Event()
+
+    async def events(_: Path) -> AsyncIterator[set[tuple[int, str]]]:
+        yield set()
+        at_work.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            error = WatchfilesRustInternalError("Unable to decode path")
+            raise ExceptionGroup("unhandled errors in a TaskGroup", [error]) from None
+
+    monkeypatch.setattr(watch_files, "events_in", events)
+    mirroring = asyncio.create_task(
+        watch_files.Mirror(tmp_path, tmp_path / "mirror", lambda *_: None).run()
+    )
+    await at_work.wait()
+    mirroring.cancel()
+    _, still = await asyncio.wait([mirroring], timeout=20)
+    assert not still
+    assert mirroring.cancelled()
+
+
 @pytest.mark.parametrize("target", ["source", ".", "source/../../source/.."])
 def test_a_source_in_its_mirror_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "source").mkdir()
