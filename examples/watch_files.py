@@ -173,7 +173,7 @@ async def demonstrate(folder: Path) -> None:
 
 def main(*arguments: str) -> None:
     if not arguments:
-        with tempfile.TemporaryDirectory() as folder:
+        with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as folder:
             asyncio.run(demonstrate(Path(folder)))
     elif len(arguments) != 2:
         raise SystemExit(__doc__)
