@@ -249,7 +249,7 @@ def wire() -> Wire:
 class RedisMachine:
     """One queue on the server, and one session of it."""
 
-    tells_ages = False
+    tells_ages = tells_events = False
     _connect: Callable[[], Wire] = staticmethod(wire)
 
     def __init__(
@@ -592,6 +592,7 @@ class RedisMachine:
         if self._busy:
             raise called_from_within()
         self._busy = True
+        self._collects = gc.isenabled()
         gc.disable()  # or what others have left behind ends here, so much more is done in here
         return self
 
@@ -599,7 +600,8 @@ class RedisMachine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        gc.enable()
+        if self._collects:
+            gc.enable()
         self._busy = False
 
     def _begin(self, now: float, *phases: str) -> None:

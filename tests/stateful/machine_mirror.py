@@ -122,6 +122,7 @@ class MachineMirror(Mirror):
         self.execute("other.put(Key('a'), 0, 'update', 0, None, 0.0)")
         self.execute("foreign = other.get(None, None, 0.0)[2]")
         self.machine: Any = self.in_names["machine"]
+        self.watched = self.watched and getattr(type(self.machine), "tells_events", True)
         if self.watched:
             self.execute("machine.outbox.events = []")
 

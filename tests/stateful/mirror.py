@@ -1083,7 +1083,7 @@ class Mirror(Counted):
     @rule(name=names, pick=picks)
     def leave_a_drain(self, name: str, pick: int) -> None:
         """The queue stays shut down; what was taken can be finished, and nothing else can come."""
-        if pick or self.model.phase != "open":
+        if pick > 1 or self.model.phase != "open":
             return  # rarely: there are no puts any more
         self.put_and_take(name, "update", None, 1)
         if isinstance(self.both("drain", None).value, model.Waiter):

@@ -293,6 +293,21 @@ async def test_the_entry_that_a_raising_key_leaves_behind_goes_when_the_key_is_u
 
 
 @pytest.mark.req("IN-8")
+async def test_what_ends_the_program_is_not_kept_back_where_a_call_ends() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    queue = Queue()
+    call = queue.take(Key("k"))
+    call.send(None)
+    with hooked(interrupt), pytest.raises(KeyboardInterrupt):
+        call.close()
+    check(queue)
+    await queue.put(Key("k"), 1)
+    assert (await queue.get())[1] == 1
+
+
+@pytest.mark.req("IN-8")
 async def test_a_key_that_is_equal_only_now_and_then_overwrites_nothing() -> None:
     class Fickle:
         compared = 0
