@@ -56,18 +56,18 @@ class Inspection(Phases):
 
     def superseded(self, lease: object, now: float) -> bool:
         """Whether a newer value than was seen through the lease has been accepted. O(1)."""
-        self._enter(now)
+        self._enter(now, SHUT)
         try:
-            grant = self._asked_about(lease)
+            grant = self._live(lease)
             return grant.seen < grant.entry.newest
         finally:
             self._busy = False
 
     def deadline(self, lease: object, now: float) -> float:
         """When the lease runs out; infinity for never. O(1)."""
-        self._enter(now)
+        self._enter(now, SHUT)
         try:
-            return self._asked_about(lease).time
+            return self._live(lease).time
         finally:
             self._busy = False
 
@@ -211,11 +211,6 @@ class Inspection(Phases):
 
     def _line(self) -> list[Entry]:
         return [*self._returned, *self._arrived]
-
-    def _asked_about(self, lease: object) -> Grant:
-        """The live lease that a question is about; it raises as an ack does."""
-        self._check_phase(SHUT)
-        return self._live(lease)
 
     def _live(self, lease: object) -> Grant:
         """The live lease that the caller holds, or the reason why there is none."""

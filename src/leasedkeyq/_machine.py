@@ -288,9 +288,7 @@ class Machine(Inspection):
                 self._keys.remove(entry)  # runs the key's own code: before any change
             if self.outbox.events is not None:
                 self._tell("ack", now, entry.key, grant.version, grant.number)
-            value = self._leave_flight(
-                grant, ACKED
-            )  # dropped when this returns, and nothing is under way
+            value = self._leave_flight(grant, ACKED)  # let go when nothing is under way
             if move.effect is DROP:
                 entry.state = state
                 self._free_slot(now)
@@ -338,9 +336,9 @@ class Machine(Inspection):
 
     def refresh(self, lease: object, now: float) -> object:
         """Refresh: the value of the leased copy as it stands has been seen. O(1)."""
-        self._enter(now)
+        self._enter(now, SHUT)
         try:
-            grant = self._asked_about(lease)
+            grant = self._live(lease)
             grant.seen = grant.version
             if self.outbox.events is not None:
                 self._tell("refresh", now, grant.entry.key, grant.version, grant.number)
