@@ -20,7 +20,7 @@ POLICIES = ("update", "reject", "buffer", "defer")
 COUNTED = ("replaced", "deliveries", "acks", "releases", "expiries", "discards", "timeouts")
 ANY = None  # the key that a `get` waits for, and no key of any test
 AT_ONCE = -inf  # the time of a value that was not delayed
-FRONT, EXPIRED, BACK = "front", "end of the returned", "back"  # places in the line
+FRONT, END, BACK = "front", "end of the returned", "back"  # places in the line
 
 
 class LeasedKeyQError(Exception):
@@ -302,7 +302,7 @@ class Model:
                 lost = self.grants[number]
                 self.tell("expire", **_told(lost))
                 self.counts["expiries"] += 1
-                self._give_back(lost, EXPIRED, LeaseExpiredError, AT_ONCE, now)
+                self._give_back(lost, END, LeaseExpiredError, AT_ONCE, now)
         self.moment = now
         self._settle()
 

@@ -11,7 +11,7 @@ cdef tuple POLICIES
 cdef int ON_GRANT, ON_RETURN, ON_RETURN_LAST, ON_RIPEN
 cdef State ABSENT, LEASED
 cdef object ADD, MERGE, REFUSE, RETURN, REVISE
-cdef object BACK, MIDDLE, LIVE, OPEN, RESERVED
+cdef object BACK, END, LIVE, OPEN, RESERVED
 
 cdef type Lease
 

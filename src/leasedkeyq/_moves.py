@@ -39,8 +39,8 @@ from ._keys import KeyMap
 from ._records import (
     BACK,
     COME,
+    END,
     LIVE,
-    MIDDLE,
     OPEN,
     RESERVED,
     Entry,
@@ -92,9 +92,7 @@ class Moves(Waiting):
         self._issuer = Issuer()
         self._phase = OPEN
         self._busy = False  # an operation is under way
-        self._end_matters = (
-            False  # a join waits or the queue is shut: what has ended must be looked for
-        )
+        self._end_matters = False  # a join waits, or the queue is shut: what ended is looked for
 
         self._keys = KeyMap()
         self._returned = Line()  # of copies that came back
@@ -177,7 +175,7 @@ class Moves(Waiting):
                 entry.since = now
                 if place is BACK:
                     self._arrived.link_last(entry)
-                elif place is MIDDLE:
+                elif place is END:
                     self._returned.link_last(entry)
                 else:
                     self._put_in_front(entry)

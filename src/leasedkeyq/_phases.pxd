@@ -8,7 +8,7 @@ from ._table cimport State
 cdef double COME
 cdef object in_order
 cdef State ABSENT
-cdef object CLOSED, DONE, MIDDLE, ENDED, EXPIRED, FRONT, LEFT, OPEN, RELEASED, SHUT
+cdef object CLOSED, DONE, END, ENDED, EXPIRED, FRONT, LEFT, OPEN, RELEASED, SHUT
 
 
 cdef class Phases(Moves):

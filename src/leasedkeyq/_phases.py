@@ -14,11 +14,11 @@ from ._records import (
     CLOSED,
     COME,
     DONE,
+    END,
     ENDED,
     EXPIRED,
     FRONT,
     LEFT,
-    MIDDLE,
     OPEN,
     RELEASED,
     SHUT,
@@ -77,7 +77,7 @@ class Phases(Moves):
                 if self.outbox.events is not None:
                     self._tell("expire", now, entry.key, deadline.version, deadline.number)
                 self._expiries += 1
-                self._return(deadline, EXPIRED, MIDDLE, 0.0, now)
+                self._return(deadline, EXPIRED, END, 0.0, now)
             else:
                 assert isinstance(deadline, Entry)
                 if due == COME:

@@ -106,7 +106,7 @@ class Place(Enum):
     """Where in the line a copy goes."""
 
     FRONT = "the front of the first part"
-    MIDDLE = "the end of the first part"
+    END = "the end of the first part"
     BACK = "the back of the line"
 
 
@@ -258,7 +258,7 @@ PATIENT = Patient()
 
 # Bound once: until 3.12, to look a member up in its class takes as long as to work with it.
 OPEN, SHUT, CLOSED = Phase
-FRONT, MIDDLE, BACK = Place
+FRONT, END, BACK = Place
 LIVE, ACKED, RELEASED, EXPIRED = Standing
 WAITING, RESERVED, DONE, TIMED_OUT, ENDED, RESUMED, LEFT = Outcome
 

@@ -175,7 +175,7 @@ class Replay(model.Model):
                 number = self.ours[int(event[1], 16)]
                 self.same(min(due, default=None), (self.grants[number].deadline, 0, number))
                 grant = self.grants[number]
-                self._give_back(grant, model.EXPIRED, model.LeaseExpiredError, -inf, now)
+                self._give_back(grant, model.END, model.LeaseExpiredError, -inf, now)
             elif event := self.happens("ripen"):
                 held = next(copy for copy in self._held() if copy.key == event[1])
                 self.same(min(due, default=None), (held.time, 1, held.version))

@@ -139,7 +139,7 @@ def _placed(standing: str, place: str) -> Any:
 
 
 bug("Moves._return", "a release to the front goes to the end of the first part")(
-    _placed("RELEASED", "MIDDLE")
+    _placed("RELEASED", "END")
 )
 bug("Moves._return", "a, b, c that expire come back as c, b, a [mongodb-queue#4]")(
     _placed("EXPIRED", "FRONT")
