@@ -408,6 +408,15 @@ class Meddler:
         return 3
 
 
+def leave(call: Coroutine[Any, Any, Any], end: str) -> None:
+    """A call that waits is closed, or something is thrown into it."""
+    if end == "close":
+        call.close()
+    else:
+        with pytest.raises(ZeroDivisionError):
+            call.throw(ZeroDivisionError())
+
+
 @pytest.mark.req("IN-9", "WAIT-7", "WAIT-8", "BOUND-5")
 @pytest.mark.parametrize("end", ["close", "throw"])
 @pytest.mark.parametrize("ready", [False, True])
@@ -429,14 +438,7 @@ async def test_a_call_that_ends_while_another_keys_code_runs_leaves_nothing_behi
         else:
             await queue.ack(held)
 
-    def meddle() -> None:
-        if end == "close":
-            call.close()
-        else:
-            with pytest.raises(ZeroDivisionError):
-                call.throw(ZeroDivisionError())
-
-    await queue.contains(Meddler(meddle))
+    await queue.contains(Meddler(lambda: leave(call, end)))
     state = snapshot(queue)
     assert (state.waiting, state.slots) == ((), ())
     if kind in ("get", "take"):
@@ -475,11 +477,7 @@ async def test_a_key_that_raises_when_a_call_put_aside_ends_harms_no_other_call(
         await queue.put(key, 1)
 
     def meddle() -> None:
-        if end == "close":
-            call.close()
-        else:
-            with pytest.raises(KeyError):
-                call.throw(KeyError())
+        leave(call, end)
         cursed.raises = True
 
     key.act = meddle
