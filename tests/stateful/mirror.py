@@ -158,7 +158,8 @@ def counted(stats: Any, snapshot: Any, gone: list[int], ages: bool) -> dict[str,
 def from_its_key(error: BaseException | None) -> bool:
     """Has a key raised in the operation itself, and not in the end of a call put aside by it?"""
     steps = traceback.walk_tb(error.__traceback__ if error else None)
-    passed = {frame.f_code.co_name for frame, _ in steps}
+    # A compiled function is told with its class.
+    passed = {frame.f_code.co_name.rpartition(".")[2] for frame, _ in steps}
     return isinstance(error, keys.BoomError) and "cancel" not in passed
 
 

@@ -132,6 +132,10 @@ def test_every_bug_has_its_place(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> N
     bug.plant(monkeypatch)
 
 
+def test_what_is_said_of_bugs_is_of_those_that_there_are() -> None:
+    assert {*LOSSES, *TOO_RARE, *BY_UNIT, *SLOW} <= {bug.what for bug in BUGS}
+
+
 def run(program: str) -> None:
     exec(compile(program, "<failure>", "exec"), {"__name__": "failure"})
 

@@ -42,7 +42,7 @@ def ways() -> Iterator[tuple[str, Way]]:
     for delay in TIMES:
         yield "DELAYED" if delay else "AVAILABLE", (OTHER, put("update", delay), OTHER)
     for leases in (1, 2):
-        leased = (put("update", 0), TAKE) * 1 + (put("buffer", 0), TAKE) * (leases - 1)
+        leased = (put("update", 0), TAKE, *(put("buffer", 0), TAKE) * (leases - 1))
         yield "LEASED", leased
         for (policy, state), delay in product(HELD.items(), TIMES):
             late = "_DELAYED" if delay and policy == "buffer" else ""
