@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+import runpy
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -22,6 +25,15 @@ def test_late_worker_stops_and_the_other_finishes(capsys: pytest.CaptureFixture[
         "lively: done with the final cut",
         "all done: True",
     ]
+
+
+def test_ctrl_c_ends_it_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(main: Coroutine[Any, Any, None]) -> None:
+        main.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    runpy.run_path(heartbeat.__file__, run_name="__main__")
 
 
 def test_error_in_the_work_passes_through_and_stops_the_heartbeat() -> None:

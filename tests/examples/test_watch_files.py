@@ -5,8 +5,9 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from watchfiles._rust_notify import WatchfilesRustInternalError
@@ -279,6 +280,18 @@ def test_a_source_in_its_mirror_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "source").mkdir()
     with pytest.raises(ValueError, match="lies in its mirror"):
         watch_files.Mirror(tmp_path / "source", tmp_path / target, lambda *_: None)
+
+
+@pytest.mark.parametrize("given", [0, 2])
+def test_ctrl_c_ends_it_without_a_traceback(
+    given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(main: Coroutine[Any, Any, None]) -> None:
+        main.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    watch_files.main(*[str(tmp_path), str(tmp_path / "mirror")][:given])
 
 
 async def test_the_demonstration_needs_few_copies(

@@ -145,6 +145,25 @@ async def test_a_busy_queue_whole_in_parts_and_the_end_of_it(
     }
 
 
+async def test_a_call_may_be_met_in_one_part_and_have_left_in_the_next(
+    tmp_path: Path, recorded: Make
+) -> None:
+    """It is cancelled, but has not come to, when something would have come for it."""
+    queue = Queue(observer=recorded(tmp_path / "parts", max_bytes=1, backups=99))
+    getting = asyncio.create_task(queue.get())
+    await quiet()
+    getting.cancel()
+    queue.put_nowait("a", 1)
+    await quiet()
+    assert getting.cancelled()
+    queue.put_nowait("b", 1)
+    files = found(tmp_path, "parts*")
+    told = [[line["action"] for line in lines(file)] for file in files]
+    assert ["state", "cancel"] in told
+    for file in files:
+        assert check([file]).accepted, check([file])
+
+
 def test_runs_of_the_machine(tmp_path: Path, record_property: Any) -> None:
     """With calls that are cancelled and have not come to yet, and clocks that stand still."""
     met = Counter[str]()

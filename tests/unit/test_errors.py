@@ -102,6 +102,41 @@ async def made(**options: Any) -> object:
     return Queue(**options)
 
 
+async def test_what_a_bad_argument_is_told_whose_repr_raises() -> None:
+    """As it would be told otherwise."""
+
+    class Unspeakable:
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    class Zero(Unspeakable, float):
+        pass
+
+    class Less(Unspeakable, float):
+        def __new__(cls) -> Less:
+            return super().__new__(cls, -1)
+
+    queue, odd, shown = Queue(), "object, whose repr raises>", "not <Unspeakable"
+    bad: Any = Unspeakable()
+    assert await said(
+        queue.get(bad),
+        queue.get(lease_timeout=Zero()),
+        queue.put("k", 1, delay=bad),
+        queue.put("k", 1, delay=Less()),
+        queue.put("k", 1, if_in_flight=bad),
+        made(maxsize=bad),
+        queue.ack(bad),
+    ) == [
+        f"TypeError: timeout must be a number of seconds or None, {shown} {odd}",
+        f"ValueError: lease_timeout must be more than zero seconds, not <Zero {odd}",
+        f"TypeError: delay must be a number of seconds, {shown} {odd}",
+        f"ValueError: delay must be zero seconds or more, not <Less {odd}",
+        f"ValueError: if_in_flight must be one of {module('_table').POLICIES}, {shown} {odd}",
+        f"TypeError: maxsize must be an int (0 or less: no bound), {shown} {odd}",
+        f"TypeError: a Lease is needed, as get and take return it, {shown} {odd}",
+    ]
+
+
 async def test_what_a_bad_argument_is_told() -> None:
     queue = Queue()
     lease = await put_leased(queue, "k", 1)

@@ -178,7 +178,8 @@ def test_a_queue_belongs_to_the_loop_it_first_worked_in(call: Any) -> None:
 def test_without_a_running_loop_a_queue_does_not_work(call: Any) -> None:
     queue, leased = LeasedKeyQueue[str, int](), Lease(token="none", key="a")
     coroutine = call(queue, leased)
-    with pytest.raises(RuntimeError, match="no running event loop"):
+    told = r"^no running event loop: <LeasedKeyQueue at \w+> can be used within one only, by its"
+    with pytest.raises(RuntimeError, match=told):
         coroutine.send(None)
 
 
